@@ -1,0 +1,1 @@
+"""Converters from the raw downloads of BraTS and AbdomenCT-1K to nnU-Net's raw format."""

@@ -1,0 +1,48 @@
+"""`nnunet_fess COMMAND …`: finds the command's module and turns its user errors into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nnunet_fess import __version__
+
+# Command -> one line of help. Each lives in `nnunet_fess.cli.<command>` (`-` becomes `_`) with a `main(argv) -> int`, imported
+# only when it is called: `nnunet_fess env` runs in every shell start-up and must not wait for torch.
+COMMANDS = {
+    "env": "print the line that makes nnU-Net find these trainers",
+    "trainers": "list every trainer, its options and defaults",
+    "convert": "write a raw download in nnU-Net's format",
+    "cpu-plans": "cut a dataset's plans down to what a CPU can train",
+    "demo": "the whole path once, on a small phantom, in a few minutes",
+}
+
+
+class UserError(Exception):
+    """A mistake of the user's: its message says what was found, what was expected and what to do."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 on success, 1 after a `UserError`, 2 after wrong arguments, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="nnunet_fess",
+        description="FESS, contour-weighted and region-wise losses for nnU-Net v2.",
+        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nnunet-fess {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those listed below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see  nnunet_fess COMMAND --help")
+    chosen = parser.parse_args(argv)
+    module = importlib.import_module(f"nnunet_fess.cli.{chosen.command.replace('-', '_')}")
+    try:
+        code: int = module.main(chosen.arguments)
+    except UserError as error:
+        print(f"nnunet_fess {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"nnunet_fess {chosen.command}: interrupted", file=sys.stderr)
+        return 130
+    return code

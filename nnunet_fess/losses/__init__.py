@@ -1,0 +1,1 @@
+"""Losses; torch only, usable without nnU-Net."""
