@@ -1,1 +1,40 @@
-"""Trainers."""
+"""nnU-Net trainers by name: `nnunet_fess.trainers.nnUNetTrainerFESS_lambda0p8` is made when it is asked for.
+
+The names are read by `naming`, what they may say is in `catalogue`; both are free of torch. `build` turns a name into a class.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from nnunet_fess.trainers.naming import NotOurs, TrainerName, parse
+
+if TYPE_CHECKING:
+    from nnunet_fess.trainers.composed_trainer import ComposedTrainer
+
+__all__ = ["NotOurs", "TrainerName", "build", "parse"]
+
+
+@cache
+def build(name: str) -> type[ComposedTrainer]:
+    """The trainer class of a name, the same one at every call.
+
+    Args:
+        name: such as ``nnUNetTrainerFESS_lambda0p8_100epochs``.
+
+    Raises:
+        ValueError: see `parse`.
+    """
+    from nnunet_fess.trainers.composed_trainer import ComposedTrainer
+
+    parsed = parse(name)
+    # __module__ says where pickle finds the class again: here, through __getattr__.
+    return type(name, (ComposedTrainer,), {"trainer_name": parsed, "__module__": __name__, "__doc__": parsed.loss.summary})
+
+
+def __getattr__(name: str) -> type[ComposedTrainer]:
+    try:
+        return build(name)
+    except NotOurs as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error

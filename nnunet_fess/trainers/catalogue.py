@@ -1,0 +1,135 @@
+"""What a trainer's name may say: the loss terms and the options, each declared once. Pure data, no torch.
+
+A loss is a *spatial* term and, optionally, a *feature* term; a trainer is named after both, and every pair exists because it
+is composed (`trainer_names`), never because somebody wrote it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+PREFIX = "nnUNetTrainer"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One suffix of a trainer's name.
+
+    Attributes:
+        key: the setting's name in `TrainerName.options`.
+        form: the suffix as the user writes it; ``X`` stands for a number, ``N`` for a whole number, neither for a switch.
+        default: the value without the suffix; None where nnU-Net's own applies.
+        help: one line for `nnunet_fess trainers`.
+        accepts: what values are allowed, as a test and in words.
+    """
+
+    key: str
+    form: str
+    default: float | int | bool | None
+    help: str
+    accepts: tuple[Callable[[float], bool], str] = (lambda _: True, "anything")
+
+    @property
+    def kind(self) -> Literal["number", "whole number", "switch"]:
+        """What stands in the suffix."""
+        return "number" if "X" in self.form else "whole number" if "N" in self.form.replace("noDS", "") else "switch"
+
+
+_POSITIVE = (lambda value: value > 0, "more than 0")
+_COUNT = (lambda value: value >= 1, "1 or more")
+
+# The order here is the one canonical order of suffixes in a name.
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "lambda",
+        "lambdaX",
+        0.5,
+        "weight of the spatial term; the feature term gets the rest",
+        (lambda value: 0 <= value <= 1, "0 to 1"),
+    ),
+    Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax", _POSITIVE),
+    Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", _POSITIVE),
+    Option("epochs", "Nepochs", None, "number of epochs (nnU-Net: 1000)", _COUNT),
+    Option("iters", "Niters", None, "training iterations per epoch (nnU-Net: 250)", _COUNT),
+    Option("valiters", "Nvaliters", None, "validation iterations per epoch (nnU-Net: 50)", _COUNT),
+    Option(
+        "seed",
+        "seedN",
+        None,
+        "seeds weights, batches and augmentation (nnU-Net: unseeded)",
+        (lambda value: 0 <= value < 2**32, "0 to 4294967295"),
+    ),
+    Option("noDS", "noDS", False, "no deep supervision"),
+    Option("noMirroring", "noMirroring", False, "no mirroring, neither in augmentation nor at prediction"),
+)
+_EVERYWHERE = frozenset({"epochs", "iters", "valiters", "seed", "noDS", "noMirroring"})
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss term as the catalogue knows it; `nnunet_fess.trainers.terms` builds it."""
+
+    name: str
+    summary: str
+    options: frozenset[str] = field(default_factory=frozenset)
+
+
+SPATIAL: dict[str, Term] = {
+    term.name: term
+    for term in (
+        Term("DiceCE", "nnU-Net's own loss, Dice + cross entropy: the baseline"),
+        Term("Dice", "soft Dice alone"),
+        Term("CWCD", "contour-weighted: separable Dice + contour-weighted cross entropy"),
+    )
+}
+FEATURE: dict[str, Term] = {
+    term.name: term
+    for term in (
+        Term(
+            "FESS",
+            "contrastive term between this batch's and the previous batch's bottleneck",
+            frozenset({"lambda", "temp", "eta"}),
+        ),
+    )
+}
+# The paper's FESS is Dice + feature term, hence a feature name alone means "with Dice".
+_IMPLIED_SPATIAL = "Dice"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A spatial term with or without a feature term, and what follows from the pair."""
+
+    spatial: Term
+    feature: Term | None
+
+    @property
+    def trainer(self) -> str:
+        """The trainer's name without options."""
+        if self.feature is None:
+            return PREFIX + self.spatial.name
+        return PREFIX + self.feature.name + ("" if self.spatial.name == _IMPLIED_SPATIAL else self.spatial.name)
+
+    @property
+    def summary(self) -> str:
+        """One line for lists."""
+        if self.feature is None:
+            return self.spatial.summary
+        return f"λ·({self.spatial.summary}) + (1 - λ)·({self.feature.summary})"
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The options of this loss, in canonical order."""
+        keys = _EVERYWHERE | self.spatial.options | (self.feature.options if self.feature else frozenset())
+        return tuple(option for option in OPTIONS if option.key in keys)
+
+
+LOSSES: dict[str, Loss] = {
+    loss.trainer: loss
+    for loss in [
+        *(Loss(spatial, None) for spatial in SPATIAL.values()),
+        *(Loss(spatial, feature) for feature in FEATURE.values() for spatial in SPATIAL.values()),
+    ]
+}
