@@ -1,1 +1,28 @@
-"""Losses; torch only, usable without nnU-Net."""
+"""Losses; torch only, usable without nnU-Net.
+
+A spatial loss is called with (net_output, target), a feature loss with embeddings. `SpatialLoss` describes the arguments
+and shapes that all spatial losses share.
+"""
+
+from nnunet_fess.losses.contour import contour_map
+from nnunet_fess.losses.contour_weighted import ContourWeightedCrossEntropyLoss
+from nnunet_fess.losses.contrastive import FESSContrastiveLoss, fess_contrastive_loss
+from nnunet_fess.losses.cross_entropy import CrossEntropyLoss
+from nnunet_fess.losses.cwcd import CWCDLoss
+from nnunet_fess.losses.dice import DiceLoss
+from nnunet_fess.losses.fess import FESSLoss
+from nnunet_fess.losses.separable_dice import SeparableDiceLoss
+from nnunet_fess.losses.spatial import SpatialLoss
+
+__all__ = [
+    "CWCDLoss",
+    "ContourWeightedCrossEntropyLoss",
+    "CrossEntropyLoss",
+    "DiceLoss",
+    "FESSContrastiveLoss",
+    "FESSLoss",
+    "SeparableDiceLoss",
+    "SpatialLoss",
+    "contour_map",
+    "fess_contrastive_loss",
+]

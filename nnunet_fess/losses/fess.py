@@ -1,0 +1,74 @@
+"""FESS: soft Dice and the contrastive term, weighted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nnunet_fess.losses.contrastive import FESSContrastiveLoss
+from nnunet_fess.losses.dice import DiceLoss
+from nnunet_fess.losses.target import Convention, Target, parse_target
+
+
+class FESSLoss(nn.Module):
+    r"""Feature-enhanced segmentation loss (FESS).
+
+    .. math:: L = λ L_{Dice} + (1 - λ) L_{con}
+
+    Args:
+        dice_weight: λ in 0 … 1.
+        temperature: Δ of the contrastive term, see `fess_contrastive_loss`.
+        learning_rate: η of the contrastive term.
+        smooth: ε of Dice.
+        convention: "paper": Dice per class, see `DiceLoss`. "released": the sigmoid of every channel (in a label map: of
+            every foreground channel) and one ratio of the sums over the whole batch.
+        batch_dice: see `SpatialLoss`.
+        ignore_label: see `SpatialLoss`.
+        distributed: see `SpatialLoss`; the contrastive softmax is then taken over all ranks, too.
+
+    Shape:
+        net_output and target as in `SpatialLoss`; present, previous (B, C, *spatial) embeddings; result: scalar.
+
+    Raises:
+        ValueError: ill shapes, labels or options.
+
+    Source: arXiv 2402.08582.
+    """
+
+    def __init__(
+        self,
+        dice_weight: float = 0.5,
+        temperature: float = 0.5,
+        learning_rate: float = 1e-5,
+        smooth: float = 1e-5,
+        convention: Convention = "paper",
+        *,
+        batch_dice: bool = False,
+        ignore_label: int | None = None,
+        distributed: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dice_weight <= 1:
+            raise ValueError(f"dice_weight must be between 0 and 1. Got: {dice_weight}")
+        self.dice_weight = dice_weight
+        self.dice = DiceLoss(
+            convention, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
+        )
+        self.contrastive = FESSContrastiveLoss(temperature, learning_rate, distributed=distributed)
+
+    def forward(self, net_output: Tensor, target: Tensor, present: Tensor, previous: Tensor | None) -> Tensor:
+        """λ·Dice + (1 - λ)·contrastive; λ·Dice alone in the first step, when there is no previous batch."""
+        truth = parse_target(net_output, target, self.dice.ignore_label)
+        if self.dice.convention == "released" and truth.is_label_map:
+            net_output, truth = net_output[:, 1:], _foreground_regions(truth)
+        loss = self.dice_weight * self.dice.of_target(net_output, truth)
+        if previous is None:
+            return loss
+        return loss + (1 - self.dice_weight) * self.contrastive(present, previous)
+
+
+def _foreground_regions(target: Target) -> Target:
+    """Every foreground label as a region of its own."""
+    labels = torch.arange(1, target.num_classes, device=target.classes.device)
+    regions = target.classes == labels.view(-1, *[1] * (target.classes.ndim - 2))
+    return Target(regions, target.valid, is_label_map=False, num_classes=regions.shape[1])

@@ -1,0 +1,159 @@
+"""The sums over voxels from which every spatial loss is made, in one pass and with the gradient written down.
+
+Dice and cross entropy, contour-weighted or not, need of the probabilities p and the truth g only
+
+    predicted_j = Σ_i p_ij      hit_rj = Σ_{i in part r} p_ij g_ij      actual_rj = Σ_{i in part r} g_ij      Σ_i w_i CE_i
+
+where the parts r divide the voxels into the contour and the rest. A loss is a formula on these few numbers, left to
+autograd; what touches every voxel is here. The softmax is shared by all terms, and disjoint labels are gathered rather
+than turned into one-hot channels: the memory kept for the backward pass is one set of probabilities.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from nnunet_fess.losses.distributed import sum_over_ranks
+from nnunet_fess.losses.target import Target
+
+
+class ClassSums(NamedTuple):
+    """Sums over the valid voxels, for the M classes that Dice counts (no background in a label map).
+
+    Attributes:
+        predicted: (B, M) Σ p.
+        hit: (B, R, M) Σ p·g within each part. R = 2, [rest, contour], if a contour was given, else 1.
+        actual: (B, R, M) Σ g within each part.
+        cross_entropy: () Σ w·CE; over voxels, for regions over channels too.
+        terms: () number of terms in it, at least 1.
+    """
+
+    predicted: Tensor
+    hit: Tensor
+    actual: Tensor
+    cross_entropy: Tensor
+    terms: Tensor
+
+    def over_batch(self, batch_dice: bool, distributed: bool) -> ClassSums:
+        """The sums over the batch (B becomes 1) where Dice wants that, and over all ranks if distributed."""
+        predicted, hit, actual, cross_entropy, terms = self
+        if batch_dice:
+            predicted, hit, actual = (x.sum(0, keepdim=True) for x in (predicted, hit, actual))
+        if distributed:
+            cross_entropy, terms = sum_over_ranks(torch.stack((cross_entropy, terms)))
+            if batch_dice:
+                flat = sum_over_ranks(torch.cat([x.flatten() for x in (predicted, hit, actual)]))
+                pieces = flat.split([predicted.numel(), hit.numel(), actual.numel()])
+                predicted, hit, actual = pieces[0].view_as(predicted), pieces[1].view_as(hit), pieces[2].view_as(actual)
+        return ClassSums(predicted, hit, actual, cross_entropy, terms)
+
+    @property
+    def mean_cross_entropy(self) -> Tensor:
+        """Σ w·CE / N: 0 if every voxel is ignored."""
+        return self.cross_entropy / self.terms
+
+
+def class_sums(net_output: Tensor, target: Target, contour: Tensor | None = None, weight: Tensor | None = None) -> ClassSums:
+    """Sum up logits against a target in float32 (float64 stays), whatever autocast says.
+
+    Args:
+        net_output: logits (B, C, *spatial).
+        target: the checked target.
+        contour: bool (B, 1, *spatial), for regions (B, C, *spatial): divides the voxels into two parts.
+        weight: of the cross entropy, shaped as the contour; 1 if None.
+    """
+    with torch.autocast(device_type=net_output.device.type, enabled=False):
+        logits = net_output.flatten(2)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        valid, contour, weight = (None if x is None else x.flatten(2) for x in (target.valid, contour, weight))
+        if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
+            logits = logits.masked_fill(~valid, 0)
+            weight = valid.to(logits.dtype) if weight is None else weight * valid
+        terms = target.classes[:, :1].numel() if valid is None else valid.sum()
+        terms = torch.as_tensor(terms, dtype=logits.dtype, device=logits.device).clamp_min(1)
+        classes = target.classes.flatten(2)
+        if target.is_label_map:
+            predicted, hit, actual, entropy = _softmax_sums(logits, classes, valid, contour, weight)
+            return ClassSums(predicted[:, 1:], hit[..., 1:], actual[..., 1:], entropy, terms)
+        predicted, hit, actual, entropy = _sigmoid_sums(logits, classes, valid, contour, weight)
+        return ClassSums(predicted, hit, actual, entropy, terms * classes.shape[1])
+
+
+def _softmax_sums(
+    logits: Tensor, labels: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, classes, _ = logits.shape
+    parts = 1 if contour is None else 2
+    # One bin per sample, part and class; ignored voxels go to an extra bin that nobody reads.
+    bins = labels[:, 0] + torch.arange(batch, device=labels.device)[:, None] * (parts * classes)
+    if contour is not None:
+        bins = bins + contour[:, 0] * classes
+    last = batch * parts * classes
+    if valid is not None:
+        bins = bins.masked_fill(~valid[:, 0], last)
+    actual = _sum_bins(torch.ones_like(bins, dtype=torch.float32), bins, last + 1)[:-1].to(logits.dtype)
+    predicted, hit, entropy = _SoftmaxSums.apply(
+        logits, labels, bins, last + 1, None if valid is None else valid.to(logits.dtype), weight
+    )
+    shape = (batch, parts, classes)
+    return predicted, hit[:-1].view(shape), actual.view(shape), entropy
+
+
+def _sum_bins(values: Tensor, bins: Tensor, number: int) -> Tensor:
+    """Σ of the values in each bin. In float64, for a running float32 sum loses digits after 10^5 terms."""
+    total = torch.zeros(number, dtype=torch.float64, device=values.device)
+    return total.index_add_(0, bins.flatten(), values.flatten().double())
+
+
+class _SoftmaxSums(Function):
+    """Σ p per class, Σ p_y per bin and Σ w·CE of p = softmax(x) against the labels y.
+
+    With upstream gradients a (of Σ p), t (of the bin of voxel i) and c (of Σ w·CE),
+
+        ∂/∂x_k = p_k (a_k - Σ_j p_j a_j - u) + [k = y] u,      u = p_y t - c w
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, bins: Tensor, number: int, valid: Tensor | None, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        log_p = torch.log_softmax(logits, 1)
+        log_p_true = log_p.gather(1, labels)
+        probability = log_p.exp_()
+        entropy = -(log_p_true if weight is None else log_p_true * weight).sum()
+        p_true = log_p_true.exp_()
+        hit = _sum_bins(p_true, bins, number).to(logits.dtype)
+        predicted = probability.sum(2) if valid is None else (probability * valid).sum(2)
+        ctx.save_for_backward(probability, p_true, labels, bins, valid, weight)
+        return predicted, hit, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_predicted: Tensor, grad_hit: Tensor, grad_entropy: Tensor
+    ) -> tuple[Tensor, None, None, None, None, None]:
+        probability, p_true, labels, bins, valid, weight = ctx.saved_tensors
+        slope = grad_predicted[:, :, None]
+        own = p_true * grad_hit[bins][:, None] - (grad_entropy if weight is None else grad_entropy * weight)
+        common = (probability * slope).sum(1, keepdim=True).add_(own)
+        grad = (slope - common).mul_(probability).scatter_add_(1, labels, own)
+        return grad if valid is None else grad.mul_(valid), None, None, None, None, None
+
+
+def _sigmoid_sums(
+    logits: Tensor, regions: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    truth = regions if valid is None else regions & valid
+    probability = logits.sigmoid()
+    predicted = (probability if valid is None else probability * valid).sum(2)
+    parts = (truth,) if contour is None else (truth & ~contour, truth & contour)
+    hit = torch.stack([(probability * part).sum(2) for part in parts], 1)
+    actual = torch.stack([part.sum(2) for part in parts], 1).to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), weight=weight, reduction="sum")
+    return predicted, hit, actual, entropy
