@@ -150,9 +150,11 @@ class ComposedTrainer(nnUNetTrainer):
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Continue from a checkpoint; one without our state (stock nnU-Net's) starts the feature term afresh."""
-        if isinstance(filename_or_checkpoint, str):
-            filename_or_checkpoint = torch.load(filename_or_checkpoint, map_location=self.device, weights_only=False)
         super().load_checkpoint(filename_or_checkpoint)
+        if not isinstance(self.loss, ComposedLoss):
+            return
+        if isinstance(filename_or_checkpoint, str):  # mapped, so that only our few kilobytes are read a second time
+            filename_or_checkpoint = torch.load(filename_or_checkpoint, self.device, weights_only=False, mmap=True)
         state = filename_or_checkpoint.get(_STATE)  # type: ignore[union-attr]
-        if state is not None and isinstance(self.loss, ComposedLoss):
+        if state is not None:
             self.loss.feature.load_state_dict(state["feature"])

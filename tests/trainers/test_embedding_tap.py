@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from tiny_host import network_plans
+
+from nnunet_fess.trainers.embedding_tap import EmbeddingTap
+from nnunet_fess.trainers.errors import TrainingRefused
+
+
+def make_network(network: str = "PlainConvUNet", dim: int = 3) -> torch.nn.Module:
+    plans = network_plans(dim, network)
+    return get_network_from_plans(
+        plans["network_class_name"], plans["arch_kwargs"], plans["_kw_requires_import"], 1, 3, deep_supervision=True
+    )
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("name", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_takes_the_bottleneck(name, dim):
+    network = make_network(name, dim)
+    tap = EmbeddingTap(network)
+    image = torch.randn(2, 1, *[16] * dim)
+    network(image)
+    assert torch.equal(tap.take(), network.encoder(image)[-1])
+
+
+def test_the_state_dict_stays_stock():
+    network = make_network()
+    before = list(network.state_dict())
+    EmbeddingTap(network)
+    assert list(network.state_dict()) == before
+
+
+def test_gradients_flow_through_the_embedding():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    network(torch.randn(2, 1, 16, 16, 16))
+    tap.take().square().sum().backward()
+    assert network.encoder.stages[0][0].convs[0].conv.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("how", ["eval", "no_grad"])
+def test_nothing_is_kept_outside_training(how):
+    network = make_network()
+    tap = EmbeddingTap(network)
+    network.train(how != "eval")
+    with torch.set_grad_enabled(how != "no_grad"):
+        network(torch.randn(1, 1, 16, 16, 16))
+    with pytest.raises(TrainingRefused, match="was not seen to run"):
+        tap.take()
+
+
+def test_an_embedding_is_handed_out_once():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    network(torch.randn(1, 1, 16, 16, 16))
+    tap.take()
+    with pytest.raises(TrainingRefused, match="was not seen to run"):
+        tap.take()
+
+
+def test_fires_in_a_compiled_network_without_graph_break():
+    network = torch.compile(make_network(), backend="eager", fullgraph=True)
+    tap = EmbeddingTap(network)
+    network(torch.randn(1, 1, 16, 16, 16))
+    assert tap.take().shape == (1, 8, 4, 4, 4)
+
+
+def test_a_network_without_bottleneck_is_refused_by_name():
+    class Transformer(torch.nn.Module):
+        pass
+
+    with pytest.raises(
+        TrainingRefused, match=r"Transformer has no convolutional encoder.*Supported: PlainConvUNet and Residual"
+    ):
+        EmbeddingTap(Transformer())
