@@ -1,0 +1,51 @@
+"""AbdomenCT-1K: 1062 public CT, 1000 of them with masks of liver, kidneys, spleen and pancreas."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import PurePath
+
+from dataset_conversion.facts import LABEL, Dataset, Edition, Scan, Target
+
+FILE = re.compile(r"(Case_(\d{5}))(_0000)?\.nii(?:\.gz)?", re.IGNORECASE)
+
+
+def match(path: PurePath) -> tuple[Scan, str] | None:
+    """`Case_00001_0000.nii.gz` is the image, `Case_00001.nii.gz` its mask, wherever they lie."""
+    found = FILE.fullmatch(path.name)
+    if not found:
+        return None
+    name, number, channel = found.groups()
+    return Scan(EDITION.name, f"AbdomenCT1K_{number}_CT", name, number, "CT"), "ct" if channel else LABEL
+
+
+# 62 public images have no mask, so a missing mask is no defect.
+EDITION = Edition("AbdomenCT-1K", "AbdomenCT-1K", match, {value: value for value in range(5)}, {"CT": 1062}, label_beside=False)
+
+DATASET = Dataset(
+    name="abdomenct1k",
+    title="AbdomenCT1K",
+    default_id=519,
+    editions=(EDITION,),
+    channels={"ct": "CT"},
+    reference="ct",
+    targets={
+        "labels": Target(
+            {"background": 0, "liver": 1, "kidney": 2, "spleen": 3, "pancreas": 4}, {value: value for value in range(5)}
+        )
+    },
+    about={
+        "description": "AbdomenCT-1K; images without mask are in imagesTs",
+        "reference": "Ma et al., AbdomenCT-1K: Is Abdominal Organ Segmentation A Solved Problem?, TPAMI 2022",
+        "licence": "see the Zenodo records 5903099, 5903846, 5903769 and the source datasets",
+    },
+    # The scans are not all stored in one orientation, which nnU-Net's default reader ignores.
+    reader="NibabelIOWithReorient",
+    ct=True,
+)
+
+if __name__ == "__main__":
+    from dataset_conversion.cli import main_of
+
+    sys.exit(main_of(DATASET.name))

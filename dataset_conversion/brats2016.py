@@ -1,0 +1,84 @@
+"""BraTS 2016 (SMIR "BRATS2016", unpacks to `BRATS2015_Training`): 274 training scans of 198 patients, as `.mha`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import PurePath
+
+from dataset_conversion import brats
+from dataset_conversion.facts import LABEL, Dataset, Edition, Scan
+
+VSD_FILE = re.compile(
+    r"(?:VSD|SMIR)\.Brain(?:_\dmore)?\.XX\.(?:O|XX)\.(MR_Flair|MR_T1c|MR_T1|MR_T2|OT)(?:\.\d+)?\.(?:mha|nii|nii\.gz)",
+    re.IGNORECASE,
+)
+PLAIN_FILE = re.compile(r"(flair|t1ce|t1c|t1|t2|ot|seg)\.(?:mha|nii|nii\.gz)", re.IGNORECASE)  # the 2016 test set
+FOLDER = re.compile(r"brats_(?:(2013)_pat(\d+)_(\d+)|(tcia)_pat(\d+)_(\d+))", re.IGNORECASE)
+TEST_FOLDER = re.compile(r"brats2016_test_(\w+?)_pat(x?\d+)_(\d+)", re.IGNORECASE)
+ROLES = {"mr_flair": "flair", "mr_t1": "t1", "mr_t1c": "t1ce", "mr_t2": "t2", "t1c": "t1ce", "ot": LABEL, "seg": LABEL}
+
+
+def match(path: PurePath) -> tuple[Scan, str] | None:
+    """`…/HGG/brats_tcia_pat153_0109/…/VSD.Brain.XX.O.MR_Flair.54512.mha` → the scan and its role."""
+    for folder in reversed(path.parent.parts):
+        if found := FOLDER.fullmatch(folder):
+            centre, number, scan = (part for part in found.groups() if part)
+            file = VSD_FILE.fullmatch(path.name)
+            grade = brats.grade(path)
+            break
+        if found := TEST_FOLDER.fullmatch(folder):
+            centre, number, scan = found.groups()
+            file = PLAIN_FILE.fullmatch(path.name)
+            grade = None
+            break
+    else:
+        return None
+    if not file:
+        return None
+    centre = centre.upper()
+    # The same number in HGG and LGG means two people; TCIA numbers stay with their patient through all editions.
+    patient = f"TCIA_{int(number)}" if centre == "TCIA" else f"{centre}_{grade or 'test'}_{number}"
+    role = file[1].lower()
+    return (
+        Scan(
+            edition=EDITION.name,
+            id=f"BraTS16_{centre}_{number}_{scan}_{grade or 'unknown'}",
+            name=found[0],
+            patient=patient,
+            stratum=grade or "unknown",
+            needs_label=grade is not None,
+        ),
+        ROLES.get(role, role),
+    )
+
+
+EDITION = Edition(
+    "2016",
+    "BraTS 2016",
+    match,
+    brats.LABELS_2016,
+    {"HGG": 220, "LGG": 54},
+    vsd=r"\.(\d+)\.(?:mha|nii|nii\.gz)$",
+)
+
+DATASET = Dataset(
+    name="brats2016",
+    title="BraTS2016",
+    default_id=516,
+    editions=(EDITION,),
+    channels=brats.CHANNELS,
+    reference=brats.REFERENCE,
+    targets=brats.TARGETS,
+    about={
+        "description": "BraTS 2016 training data. The organisers: the TCIA scans are pre- and post-operative, their "
+        "labels fused from algorithms, and they were dropped from BraTS 2017 on",
+        "reference": "https://www.smir.ch/BRATS/Start2016",
+        "licence": "as agreed with the organisers; not to be passed on",
+    },
+)
+
+if __name__ == "__main__":
+    from dataset_conversion.cli import main_of
+
+    sys.exit(main_of(DATASET.name))

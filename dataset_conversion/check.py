@@ -1,0 +1,236 @@
+"""Check: read every voxel of a case once, say all that is wrong with it, and decide what writing will have to change."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import nibabel as nib
+import numpy as np
+
+from dataset_conversion import geometry, volumes
+from dataset_conversion.errors import ConversionError, Problem
+from dataset_conversion.facts import LABEL
+from dataset_conversion.sources import Case, SourceFile
+
+INTEGRAL = 1e-3  # a label value may be off an integer by this much (interpolation and float storage)
+UNMAPPED = 255
+KEPT = 1 << 18  # bytes of an encoded label that are kept until it is written; a larger one is encoded again
+CLEARLY = 0.02  # by how much one hypothesis about a flip must fit the voxels better than the other
+
+
+@dataclass(frozen=True)
+class Task:
+    """What checking one case needs.
+
+    Attributes:
+        case: the case.
+        channels: roles in channel order.
+        reference: the role whose geometry counts.
+        label_map: label value in the file → value to write.
+        ct: warn about spacing (1, 1, 1) mm.
+        sha256: also hash every file.
+    """
+
+    case: Case
+    channels: Sequence[str]
+    reference: str
+    label_map: dict[int, int]
+    ct: bool
+    sha256: bool
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """One file that was read: its identity, whether its bytes can be used as they are, else the axes to mirror."""
+
+    source: SourceFile
+    size: int
+    modified: int
+    crc32: int
+    sha256: str | None
+    as_is: bool
+    flip: tuple[int, ...]
+
+
+@dataclass
+class Checked:
+    """The outcome for one case; it can be written if there are no problems.
+
+    Attributes:
+        geometry: 348 bytes of the NIfTI header whose geometry all files of the case receive.
+        label: the encoded label file, if it is small.
+    """
+
+    case: Case
+    geometry: bytes = b""
+    files: dict[str, CheckedFile] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    label: bytes | None = None
+
+
+def check(task: Task) -> Checked:
+    """Read and judge every file of a case; one volume in memory, two where a flip must be judged."""
+    case = task.case
+    result = Checked(case)
+    reference: nib.Nifti1Header | None = None
+    for role in (task.reference, *(role for role in (*task.channels, LABEL) if role != task.reference)):
+        source = case.files.get(role)
+        if source is None:
+            continue
+        try:
+            before = source.path.stat()
+            volume = volumes.read(source.path)
+            flipped: tuple[int, ...] = ()
+            changes: list[str] = []
+            header, changes = geometry.repaired(volume.header)
+            values = None
+            if role == LABEL:
+                values = mapped(volume, task.label_map)
+            else:
+                _check_image(volume)
+            if role == task.reference:
+                reference = header
+                result.geometry = nib.Nifti1Header.from_header(header, check=False).binaryblock
+                result.warnings += _doubts(header, task)
+            elif reference is not None:
+                if volume.shape != tuple(reference.get_data_shape()):
+                    raise ConversionError(
+                        f"size {volume.shape}, {task.reference} has {tuple(reference.get_data_shape())}; not one scan's"
+                    )
+                text, turned = geometry.difference(header, reference)
+                if turned:
+                    flipped = _judge_flip(volume, values, volumes.read(case.files[task.reference].path), turned)
+                    text += "; the voxels were mirrored" if flipped else "; the voxels fit as they are"
+                if text:
+                    changes = [*changes, f"geometry copied from {task.reference}: {text}"]
+            if values is not None and reference is not None:
+                encoded = volumes.encode(volumes.label_header(reference), geometry.flip(values, volume.shape, flipped))
+                result.label = encoded if len(encoded) <= KEPT else None
+            as_is = volume.valid_as_is and not flipped and reference is not None
+            as_is = as_is and volumes.same_geometry(volume.header, reference)
+            result.files[role] = CheckedFile(
+                source,
+                volume.size,
+                before.st_mtime_ns,
+                volume.crc32,
+                hashlib.sha256(source.path.read_bytes()).hexdigest() if task.sha256 else None,
+                as_is,
+                flipped,
+            )
+            result.changes += [f"{role}: {change}" for change in changes]
+        except (ConversionError, OSError) as error:
+            message = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            result.problems.append(Problem(case.scan.id, source.relative, message))
+    return result
+
+
+def mapped(volume: volumes.Volume, label_map: dict[int, int]) -> np.ndarray:
+    """Label values as nnU-Net will see them, uint8, in file order.
+
+    Raises:
+        ConversionError: a value is NaN, no integer, or not in `label_map`; or everything is background.
+    """
+    values = volume.voxels
+    slope, intercept = volume.scaling
+    if values.dtype.kind == "f" or (slope, intercept) != (1.0, 0.0):
+        real = values * slope + intercept
+        bad = int(np.count_nonzero(~np.isfinite(real)))
+        if bad:
+            raise ConversionError(f"{bad} voxels are NaN or infinite; ITK would read them as 0. Repair the label")
+        values = np.rint(real)
+        off = np.abs(real - values) > INTEGRAL
+        if off.any():
+            raise ConversionError(
+                f"{int(np.count_nonzero(off))} voxels are no integer (such as {real[off][0]:.6g}); labels must be "
+                f"integers within {INTEGRAL}. Was it resampled with interpolation?"
+            )
+    low, high = values.min(), values.max()
+    if values.dtype != np.uint8 and (low < 0 or high >= UNMAPPED):
+        _refuse_values(values, label_map)
+    table = bytes(label_map.get(value, UNMAPPED) for value in range(256))
+    result = np.frombuffer(values.astype(np.uint8, copy=False).tobytes().translate(table), np.uint8)
+    highest = int(result.max())
+    if highest == UNMAPPED:
+        _refuse_values(values, label_map)
+    if highest == 0:
+        raise ConversionError("has no foreground: every voxel is background; complete the label or leave the case out")
+    return result
+
+
+def _refuse_values(values: np.ndarray, label_map: dict[int, int]) -> None:
+    found, counts = np.unique(values, return_counts=True)
+    wrong = [
+        f"{value:g} ({count} voxels)"
+        for value, count in zip(found.tolist(), counts.tolist(), strict=True)
+        if value not in label_map
+    ]
+    expected = ", ".join(map(str, sorted(label_map)))
+    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    raise ConversionError(f"label values {', '.join(wrong[:5])}{more} are not among {expected}; is it this dataset's?")
+
+
+def _check_image(volume: volumes.Volume) -> None:
+    slope, intercept = volume.scaling
+    if not np.isfinite(slope) or not np.isfinite(intercept):
+        raise ConversionError(f"its scaling (slope {slope}, intercept {intercept}) is not a number")
+    if volume.voxels.dtype.kind == "f":
+        bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
+        if bad:
+            raise ConversionError(f"{bad} voxels are NaN or infinite; ITK would read NaN as 0. Repair the image")
+    low, high = volume.voxels.min(), volume.voxels.max()
+    if low == high:
+        raise ConversionError(f"every voxel is {low * slope + intercept:g}: there is no image; fetch it again")
+
+
+def _doubts(header: nib.Nifti1Header, task: Task) -> list[str]:
+    doubts = []
+    if geometry.affine_of(header) is None:
+        doubts.append("the header says nothing about orientation")
+    if task.ct and np.array_equal(geometry.spacing_of(header), [1, 1, 1]):
+        doubts.append("spacing is (1, 1, 1) mm, which no CT has: the true spacing was lost; left as it is")
+    return doubts
+
+
+def _judge_flip(
+    volume: volumes.Volume, label: np.ndarray | None, reference: volumes.Volume, axes: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Whose word counts where a header says that axes point the other way: the axes along which to mirror the voxels.
+
+    If the header is right, mirroring makes the file fit the reference channel; if it is wrong, the file fits already.
+
+    Raises:
+        ConversionError: both fit about as well.
+    """
+
+    def fit(voxels: np.ndarray) -> float:
+        if label is not None:
+            return correlation_ratio(voxels, reference.voxels)
+        return _dice(voxels != voxels.min(), reference.voxels != reference.voxels.min())
+
+    voxels = volume.voxels if label is None else label
+    kept, mirrored = fit(voxels), fit(geometry.flip(voxels, volume.shape, axes))
+    if abs(kept - mirrored) < CLEARLY:
+        raise ConversionError(
+            f"its header says that axes {', '.join('xyz'[axis] for axis in axes)} point the other way than the "
+            f"reference channel's, and the voxels do not tell whether to believe it (fit {kept:.3f} as they are, "
+            f"{mirrored:.3f} mirrored); look at it and correct the header"
+        )
+    return axes if mirrored > kept else ()
+
+
+def correlation_ratio(label: np.ndarray, image: np.ndarray) -> float:
+    """η²: the share of the image's variance that the label's classes explain, over voxels that are not empty."""
+    inside = image != image.min()
+    classes, intensities = label[inside], image[inside].astype(np.float64)
+    counts = np.bincount(classes)
+    means = np.bincount(classes, intensities) / np.maximum(counts, 1)
+    total = intensities.var() * intensities.size
+    return float((counts * (means - intensities.mean()) ** 2).sum() / total) if total else 0.0
+
+
+def _dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * float(np.count_nonzero(one & other)) / max(np.count_nonzero(one) + np.count_nonzero(other), 1)

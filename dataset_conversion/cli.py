@@ -1,0 +1,127 @@
+"""`nnunet_fess convert DATASET SOURCE…`, also `python -m dataset_conversion.DATASET SOURCE…`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset_conversion.catalogue import datasets
+from dataset_conversion.core import Options, convert
+from dataset_conversion.errors import ConversionError
+from dataset_conversion.facts import Dataset
+from dataset_conversion.parallel import available_cpus
+
+EPILOG = """exit code: 0 done, 1 a problem with the data or the options (all problems are listed, nothing is written),
+2 wrong arguments, 130 interrupted."""
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _id(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 999:
+        raise argparse.ArgumentTypeError(f"{text} is not in 1…999")
+    return value
+
+
+def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
+    target, channels = next(iter(dataset.targets)), ",".join(dataset.channels)
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder of the download, unpacked; never changed")
+    parser.add_argument(
+        "-d", dest="dataset_id", type=_id, default=dataset.default_id, metavar="ID", help="dataset id (%(default)s)"
+    )
+    parser.add_argument("--raw", metavar="DIR", help="where to write (the environment variable nnUNet_raw)")
+    parser.add_argument("--target", metavar="|".join(dataset.targets), help=f"what to learn ({target})")
+    parser.add_argument("--channels", metavar="LIST", help=f"which channels, in which order ({channels})")
+    parser.add_argument(
+        "--test-fraction",
+        type=_fraction,
+        default=0.2,
+        metavar="F",
+        help="share of the labelled cases to hold out, as whole patients (%(default)s; 0 for none)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of test set and folds (%(default)s)")
+    parser.add_argument(
+        "-np", dest="workers", type=_positive, default=min(8, available_cpus()), metavar="N", help="processes (%(default)s)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
+    parser.add_argument(
+        "--on-error", choices=("stop", "skip"), default="stop", help="a case with problems: stop (default) or leave it out"
+    )
+
+
+def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
+    """The options, once they make sense for this dataset.
+
+    Raises:
+        ConversionError: they do not.
+    """
+    if len(dataset.targets) == 1 and chosen.target not in (None, *dataset.targets):
+        raise ConversionError(f"--target {chosen.target}: {dataset.name} has one target, {next(iter(dataset.targets))}")
+    target = chosen.target or next(iter(dataset.targets))
+    if target not in dataset.targets:
+        raise ConversionError(f"--target {target}: unknown; valid: {', '.join(dataset.targets)}")
+    channels = tuple(name.strip().lower() for name in (chosen.channels or ",".join(dataset.channels)).split(","))
+    unknown = [name for name in channels if name not in dataset.channels]
+    if unknown or len(set(channels)) != len(channels):
+        raise ConversionError(
+            f"--channels {chosen.channels}: {dataset.name} has {', '.join(dataset.channels)}; name each at most once"
+        )
+    raw = chosen.raw or os.environ.get("nnUNet_raw")
+    if not raw:
+        raise ConversionError("where to write? Set the environment variable nnUNet_raw or give --raw DIR")
+    return Options(
+        dataset_id=chosen.dataset_id,
+        raw=Path(raw),
+        target=target,
+        channels=channels,
+        test_fraction=chosen.test_fraction,
+        seed=chosen.seed,
+        workers=chosen.workers,
+        dry_run=chosen.dry_run,
+        on_error=chosen.on_error,
+    )
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -> int:
+    """Convert one download; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=prog, description="Write a raw download in nnU-Net's format.", epilog=EPILOG)
+    commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    for dataset in datasets().values():
+        command = commands.add_parser(dataset.name, help=dataset.about["description"], epilog=EPILOG)
+        _add_arguments(command, dataset)
+    chosen = parser.parse_args(argv)
+    dataset = datasets()[chosen.dataset]
+    try:
+        convert(dataset, chosen.sources, _options(dataset, chosen))
+    except ConversionError as error:
+        print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog} {dataset.name}: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def main_of(name: str) -> int:
+    """`python -m dataset_conversion.<name>`."""
+    return main([name, *sys.argv[1:]], prog="python -m dataset_conversion.cli")
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog="python -m dataset_conversion.cli"))

@@ -1,0 +1,61 @@
+"""Cases side by side, one in memory per worker process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from dataset_conversion.errors import ConversionError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, title: str) -> Iterator[Result]:
+    """`function` of each job in the order of completion, with a progress bar.
+
+    Raises:
+        ConversionError: a worker process was killed.
+    """
+    bar = {"total": len(jobs), "desc": title, "unit": "case"}
+    if workers == 1 or len(jobs) < 2:
+        yield from tqdm(map(function, jobs), **bar)
+        return
+    # "spawn": forking a process that has threads (BLAS, tqdm) can deadlock
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _die_with_parent) as pool:
+        try:
+            futures = [pool.submit(function, job) for job in jobs]
+            for future in tqdm(as_completed(futures), **bar):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise ConversionError(
+                f"{title}: a worker process was killed, most likely for want of memory; use a smaller -np"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _die_with_parent() -> None:
+    """End this worker when the converter is killed; it would otherwise wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # we are in a worker
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,240 @@
+"""Detect and index: which files lie under the SOURCE folders, and which role each plays in which scan.
+
+Files are found by role, never by first match: two candidates for a role, or none, is a problem that lists them.
+Nothing here opens a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dataset_conversion.errors import ConversionError, Problem
+from dataset_conversion.facts import LABEL, Dataset, Scan
+
+ARCHIVES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".rar")
+MSD_TASK01 = re.compile(r"BRATS_\d{3}\.nii\.gz")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file: where it is, and its name relative to the SOURCE it was found under."""
+
+    path: Path
+    relative: str
+
+
+@dataclass
+class Case:
+    """One scan and the file of each role."""
+
+    scan: Scan
+    group: str
+    files: dict[str, SourceFile]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it has a reference segmentation."""
+        return LABEL in self.files
+
+
+@dataclass
+class Index:
+    """What the SOURCE folders hold: the usable cases, and everything that is wrong with the others."""
+
+    cases: list[Case] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def patients(self) -> int:
+        """Number of patients; in a group that cannot be told apart, those of its largest edition."""
+        names: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for case in self.cases:
+            names[case.group][case.scan.edition].add(case.scan.patient)
+        return sum(max(map(len, editions.values())) for editions in names.values())
+
+
+def resolve(sources: Sequence[str | Path]) -> list[Path]:
+    """Absolute SOURCE folders.
+
+    Raises:
+        ConversionError: a SOURCE is missing, an archive, no folder, or lies in another one.
+    """
+    roots: list[Path] = []
+    for source in sources:
+        root = Path(source).expanduser().resolve()
+        if not root.exists():
+            raise ConversionError(f"SOURCE {source}: no such folder")
+        if not root.is_dir():
+            hint = "unpack it first and give the folder" if root.name.lower().endswith(ARCHIVES) else "give a folder"
+            raise ConversionError(f"SOURCE {source}: is a file; {hint}")
+        for other in roots:
+            if root.is_relative_to(other) or other.is_relative_to(root):
+                raise ConversionError(f"SOURCE {source}: the same files as SOURCE {other}; give each folder once")
+        roots.append(root)
+    return roots
+
+
+def list_files(root: Path, on_problem: Callable[[Path, str], None]) -> Iterator[Path]:
+    """Regular files under `root` in sorted order, hidden ones and those of macOS left out.
+
+    A link is followed only to a file inside `root`: what lies outside was not given to us.
+    """
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError as error:
+        on_problem(root, f"cannot be listed: {error.strerror}")
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            continue
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from list_files(path, on_problem)
+        elif entry.is_file():
+            yield path
+        elif entry.is_symlink() and not entry.is_dir():
+            yield path  # a broken link: reading it says so
+
+
+def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> Index:
+    """Every scan under `roots`, each role with exactly one file.
+
+    Args:
+        roots: what `resolve` returned.
+        dataset: whose editions' files to look for.
+        channels: the roles that are needed besides the label; files of other roles are not looked at.
+
+    Raises:
+        ConversionError: nothing of the dataset was found, or an edition is missing, or MSD Task01 was found.
+    """
+    result = Index()
+    candidates: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
+    scans: dict[str, Scan] = {}
+    sections: dict[str, set[Path]] = defaultdict(set)
+    archives: list[str] = []
+    for root in roots:
+
+        def unlisted(folder: Path, message: str, root: Path = root) -> None:
+            result.problems.append(Problem("-", folder.relative_to(root).as_posix(), message))
+
+        for path in list_files(root, unlisted):
+            relative = path.relative_to(root).as_posix()
+            if MSD_TASK01.fullmatch(path.name) and dataset.name.startswith("brats"):
+                raise ConversionError(
+                    f"{path}: is Task01_BrainTumour of the Medical Segmentation Decathlon. Its cases are those of "
+                    "BraTS 2016 and 2017 under other names, so its patients cannot be kept on one side of a split; "
+                    "convert it alone, with nnUNetv2_convert_MSD_dataset"
+                )
+            if path.name.lower().endswith(ARCHIVES) and not path.name.lower().endswith(".nii.gz"):
+                archives.append(relative)
+            for edition in dataset.editions:
+                if found := edition.match(path):
+                    scan, role = found
+                    if path.is_symlink() and not path.resolve().is_relative_to(root):
+                        message = f"is a link out of SOURCE, to {path.resolve()}; give the folder that really holds it"
+                        result.problems.append(Problem(scan.id, relative, message))
+                    elif role in (*channels, LABEL):
+                        known = scans.setdefault(scan.id, scan)
+                        if known.name.lower() != scan.name.lower():
+                            raise ConversionError(f"{known.name} and {scan.name} would both become case {scan.id}")
+                        candidates[scan.id][role].append(SourceFile(path, relative))
+                        sections[scan.id].add(_section(path, scan))
+    _refuse_nothing(scans, dataset, roots, archives)
+
+    labelled_sections: set[Path] = set()
+    for edition in dataset.editions:
+        if edition.label_beside:
+            for id, files in candidates.items():
+                if scans[id].edition == edition.name and LABEL in files:
+                    labelled_sections |= sections[id]
+    orphans = []
+    for id in sorted(candidates):
+        scan, files = scans[id], candidates[id]
+        if sections[id] & labelled_sections:
+            scan = replace(scan, needs_label=True)
+        if not dataset.ct or set(files) != {LABEL}:
+            problems = _incomplete(scan, files, channels)
+            result.problems += problems
+            if not problems:
+                only = {role: found[0] for role, found in files.items()}
+                result.cases.append(Case(scan, dataset.group(scan), only))
+        else:
+            orphans.append(scan.name)
+    if orphans:  # of a download in parts, the masks of the parts that were not fetched
+        result.warnings.append(f"{len(orphans)} masks have no image and are left out: {_some(orphans)}")
+    _check_strata(result)
+    for edition in dataset.editions:
+        counts = Counter(scan.stratum for scan in scans.values() if scan.edition == edition.name)
+        for stratum, expected in edition.expected.items():
+            if counts[stratum] != expected:
+                found_count = f"{counts[stratum]} {stratum} scans found"
+                result.warnings.append(f"{edition.title}: {found_count}, the complete download has {expected}")
+    return result
+
+
+def _section(path: Path, scan: Scan) -> Path:
+    """The folder that holds the scan's folders: everything above the first name that contains the scan's."""
+    for position, part in enumerate(path.parts):
+        if scan.name.lower() in part.lower():
+            return Path(*path.parts[:position])
+    return path.parent
+
+
+def _incomplete(scan: Scan, files: dict[str, list[SourceFile]], channels: Sequence[str]) -> list[Problem]:
+    """Roles of a scan without exactly one file."""
+    problems = []
+    for role in (*channels, LABEL):
+        found = files.get(role, [])
+        if len(found) > 1:
+            listed = ", ".join(file.relative for file in found)
+            message = f"{len(found)} candidates for {role}: {listed}; keep one in SOURCE"
+            problems.append(Problem(scan.id, found[0].relative, message))
+        elif not found and (role != LABEL or scan.needs_label):
+            others = ", ".join(sorted(files)) or "nothing"
+            message = f"no file for {role} (found: {others}); complete the download or use --on-error skip"
+            problems.append(Problem(scan.id, next(iter(files.values()))[0].relative, message))
+    return problems
+
+
+def _check_strata(index: Index) -> None:
+    """One patient has one grade, or its key does not mean what we think."""
+    strata: dict[str, dict[str, str]] = defaultdict(dict)
+    for case in index.cases:
+        if case.labelled:
+            strata[case.scan.patient][case.scan.stratum] = case.scan.id
+    for patient, found in sorted(strata.items()):
+        if len(found) > 1:
+            listed = ", ".join(f"{stratum} ({id})" for stratum, id in sorted(found.items()))
+            for id in found.values():
+                index.problems.append(Problem(id, "-", f"patient {patient} has two grades: {listed}; keep one of them"))
+
+
+def _refuse_nothing(scans: dict[str, Scan], dataset: Dataset, roots: Sequence[Path], archives: list[str]) -> None:
+    """Say what is missing when an edition was not found."""
+    present = {scan.edition for scan in scans.values()}
+    for edition in dataset.editions:
+        if edition.name not in present:
+            where = ", ".join(map(str, roots))
+            packed = f"; unpack first: {_some(archives)}" if archives else ""
+            raise ConversionError(f"no {edition.title} file found under {where}{_looks_like(dataset, roots)}{packed}")
+
+
+def _looks_like(dataset: Dataset, roots: Sequence[Path]) -> str:
+    """A hint naming the dataset that the folder does hold."""
+    from dataset_conversion.catalogue import datasets
+
+    for other in datasets().values():
+        if other.name != dataset.name and len(other.editions) == 1:
+            for root in roots:
+                if any(other.editions[0].match(path) for path in list_files(root, lambda *_: None)):
+                    return f"; it holds {other.editions[0].title}: try  convert {other.name}"
+    return ""
+
+
+def _some(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,141 @@
+"""One volume: its bytes, its voxels in file order, and its header. NaN are still there, which ITK would read as 0."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from isal import igzip, igzip_lib
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from dataset_conversion import metaimage
+from dataset_conversion.errors import ConversionError
+
+GZIP = b"\x1f\x8b"
+ENDING = ".nii.gz"
+GEOMETRY = (
+    *("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+
+
+@dataclass
+class Volume:
+    """A file that was read.
+
+    Attributes:
+        header: NIfTI-1 header; for `.mha` with the same physical positions.
+        voxels: shape (number of voxels,), x fastest, as stored (before any scaling).
+        valid_as_is: whether nnU-Net could read a byte copy of the file under the name `….nii.gz`.
+        size: bytes of the file.
+        crc32: of the file's bytes.
+    """
+
+    header: nib.Nifti1Header
+    voxels: np.ndarray
+    valid_as_is: bool
+    size: int
+    crc32: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along x, y, z."""
+        return tuple(self.header.get_data_shape())
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """Slope and intercept; (1, 0) where the header has none."""
+        slope, intercept = self.header.get_slope_inter()
+        return (1.0 if slope is None else slope), (0.0 if intercept is None else intercept)
+
+
+def read(path: Path) -> Volume:
+    """Read a `.nii`, `.nii.gz` or `.mha` file; what it is is told by its content, as mirrors rename files.
+
+    Raises:
+        ConversionError: unreadable, truncated, damaged, not 3-D or not numbers.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConversionError(f"cannot be read: {error.strerror}") from error
+    if not content:
+        raise ConversionError("is empty (0 bytes); fetch it again")
+    compressed = content.startswith(GZIP)
+    try:
+        if content.startswith((b"ObjectType", b"NDims", b"Comment")):
+            header, voxels = metaimage.read(content)
+        else:
+            header, voxels = _read_nifti(igzip.decompress(content) if compressed else content)
+    except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]  # wrong in isal's stub
+        raise ConversionError(f"truncated or damaged gzip ({error}); fetch it again") from error
+    except ValueError as error:
+        raise ConversionError(f"{error}; fetch it again or repair it") from error
+    shape = header.get_data_shape()
+    valid = compressed and isinstance(header, nib.Nifti1Header) and path.name.lower().endswith(ENDING)
+    if len(shape) > 3 and all(length == 1 for length in shape[3:]):
+        header = nib.Nifti1Header.from_header(header)
+        header.set_data_shape(shape[:3])
+        valid = False
+    if len(header.get_data_shape()) != 3 or 0 in shape:
+        raise ConversionError(f"3-D volume expected, found shape {tuple(shape)}; one file per channel")
+    if voxels.dtype.kind not in "iuf" or voxels.dtype.itemsize > 8:
+        raise ConversionError(f"numbers of 1 to 8 bytes expected, found {voxels.dtype}")
+    return Volume(header, voxels, valid, len(content), zlib.crc32(content))
+
+
+def _read_nifti(content: bytes) -> tuple[nib.Nifti1Header, np.ndarray]:
+    """Header and voxels of an uncompressed single-file NIfTI."""
+    kind = nib.Nifti2Header if content[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else nib.Nifti1Header
+    magic = content[344:347] if kind is nib.Nifti1Header else content[4:7]
+    if len(content) < kind.sizeof_hdr or magic != b"n+" + (b"1" if kind is nib.Nifti1Header else b"2"):
+        raise ValueError("not a NIfTI file")
+    try:
+        header = kind.from_fileobj(io.BytesIO(content[: kind.sizeof_hdr]), check=True)
+        dtype = header.get_data_dtype()
+    except (HeaderDataError, WrapStructError) as error:
+        raise ValueError(f"damaged NIfTI header ({error})") from error
+    count, offset = int(np.prod(header.get_data_shape(), dtype=np.int64)), int(header["vox_offset"])
+    if len(content) < offset + count * dtype.itemsize:
+        raise ValueError(f"truncated: {len(content) - offset} of {count * dtype.itemsize} bytes of voxels")
+    return header, np.frombuffer(content, dtype, count, offset)
+
+
+def same_geometry(one: nib.Nifti1Header, other: nib.Nifti1Header) -> bool:
+    """Whether no reader can see a difference between the geometries."""
+    return np.array_equal(one["pixdim"][:4], other["pixdim"][:4]) and all(
+        np.array_equal(one[name], other[name]) for name in GEOMETRY
+    )
+
+
+def with_geometry(header: nib.Nifti1Header, reference: nib.Nifti1Header) -> nib.Nifti1Header:
+    """A copy of `header` (dtype, scaling, description) that has the position and spacing of `reference`."""
+    header = nib.Nifti1Header.from_header(header, check=False)
+    header["pixdim"][:4] = reference["pixdim"][:4]
+    for name in GEOMETRY:
+        header[name] = reference[name]
+    return header
+
+
+def label_header(reference: nib.Nifti1Header) -> nib.Nifti1Header:
+    """Header of a uint8 label on the grid of `reference`."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(reference.get_data_shape())
+    header.set_slope_inter(1, 0)
+    return with_geometry(header, reference)
+
+
+def encode(header: nib.Nifti1Header, voxels: np.ndarray) -> bytes:
+    """A `.nii.gz` file; the same input gives the same bytes."""
+    header = header.copy()
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    content = header.binaryblock + bytes(4) + voxels.astype(header.get_data_dtype(), copy=False).tobytes()
+    return igzip.compress(content, 2, mtime=0)
