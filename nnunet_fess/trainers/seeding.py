@@ -56,6 +56,8 @@ class _SeededInWorker:
         self.entropy: tuple[int, ...] = (0,)
 
     def set_thread_id(self, thread_id: int) -> None:
+        # The parent has computed in several threads before this fork; their pool does not exist here, and waiting for it hangs.
+        torch.set_num_threads(1)
         seed_everything(*self.entropy, thread_id)
         self.data_loader.set_thread_id(thread_id)
 
