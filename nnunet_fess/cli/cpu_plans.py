@@ -21,8 +21,8 @@ def main(argv: Sequence[str]) -> int:
     """Write `<output>.json` beside the dataset's plans and print how to use it."""
     parser = argparse.ArgumentParser(
         prog="nnunet_fess cpu-plans",
-        description="Write smaller plans beside a dataset's own: fewer features and convolutions, batch 2. The preprocessed data "
-        "stay as they are and are shared. For trying things out; train on a GPU with nnU-Net's own plans for results.",
+        description="Write smaller plans beside a dataset's own: fewer features and convolutions, batch 2. The preprocessed "
+        "data stay as they are and are shared. For trying things out; train on a GPU with nnU-Net's own plans for results.",
     )
     parser.add_argument("dataset", help="id or name, as in nnUNetv2_train")
     parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
@@ -92,7 +92,7 @@ def cut_down(
         patch_size: voxels per axis; None keeps the planned one.
 
     Raises:
-        UserError: no such configuration, an architecture without convolutional stages, or a patch that the strides do not divide.
+        UserError: no such configuration, an architecture without convolutional stages, or a patch that strides do not divide.
     """
     plans = copy.deepcopy(plans)
     found = plans["configurations"].get(configuration)

@@ -21,6 +21,8 @@ from nnunet_fess.trainers.terms import FEATURE_TERMS, SPATIAL_TERMS, Host
 # The key of our own state in a checkpoint. nnU-Net ignores keys it does not know.
 _STATE = "nnunet_fess"
 _TRAIN, _VALIDATE = 1, 2
+# Options that replace a number of nnU-Net's.
+_LENGTHS = {"epochs": "num_epochs", "iters": "num_iterations_per_epoch", "valiters": "num_val_iterations_per_epoch"}
 
 
 class ComposedTrainer(nnUNetTrainer):
@@ -43,9 +45,8 @@ class ComposedTrainer(nnUNetTrainer):
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         name = self.trainer_name
-        self.num_epochs = name["epochs"] or self.num_epochs
-        self.num_iterations_per_epoch = name["iters"] or self.num_iterations_per_epoch
-        self.num_val_iterations_per_epoch = name["valiters"] or self.num_val_iterations_per_epoch
+        for key, attribute in _LENGTHS.items():
+            setattr(self, attribute, name[key] or getattr(self, attribute))
         self.enable_deep_supervision = not name["noDS"]
 
     @property

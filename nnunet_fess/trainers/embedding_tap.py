@@ -23,11 +23,12 @@ class EmbeddingTap:
 
     def __init__(self, network: nn.Module):
         encoder = getattr(_unwrapped(network), "encoder", None)
-        if not getattr(encoder, "return_skips", False):
+        if encoder is None or not getattr(encoder, "return_skips", False):
             raise TrainingRefused(
-                f"This trainer needs the bottleneck of the network, and {type(_unwrapped(network)).__name__} has no convolutional encoder "
-                "to take it from. Supported: PlainConvUNet and ResidualEncoderUNet (nnU-Net's default plans and its ResEnc presets). "
-                "Train this architecture with a trainer without feature term, such as nnUNetTrainerCWCD."
+                f"This trainer needs the bottleneck of the network, and {type(_unwrapped(network)).__name__} has no "
+                "convolutional encoder to take it from. Supported: PlainConvUNet and ResidualEncoderUNet (nnU-Net's default "
+                "plans and its ResEnc presets). Train this architecture with a trainer without feature term, such as "
+                "nnUNetTrainerCWCD."
             )
         self._embedding: Tensor | None = None
         self._handle = encoder.register_forward_hook(self._keep)
@@ -41,8 +42,9 @@ class EmbeddingTap:
         embedding, self._embedding = self._embedding, None
         if embedding is None:
             raise TrainingRefused(
-                "The network ran, but its encoder was not seen to run, so the feature term cannot be computed. This happens when "
-                "torch.compile traced the network before the trainer was initialised. Set nnUNet_compile=f and report this."
+                "The network ran, but its encoder was not seen to run, so the feature term cannot be computed. This happens "
+                "when torch.compile traced the network before the trainer was initialised. Set nnUNet_compile=f "
+                "and report this."
             )
         return embedding
 

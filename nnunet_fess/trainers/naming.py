@@ -82,14 +82,10 @@ def parse(name: str) -> TrainerName:
 
 def number_text(value: float) -> str:
     """A number as a name spells it: 0.8 → ``0p8``, 1e-4 → ``1em4``, 100 → ``100``."""
-    text = f"{value:.12g}"
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        return number_text(float(mantissa)) + f"em{-int(exponent)}" if exponent.startswith("-") else str(int(value))
-    if 0 < abs(value) < 1e-2:  # shorter as an exponent
-        exponent = int(f"{value:.11e}".split("e")[1])
-        return number_text(round(value / 10.0**exponent, 11)) + f"em{-exponent}"
-    return text.replace(".", "p")
+    if value and abs(value) < 1e-2:  # shorter as an exponent
+        mantissa, exponent = f"{value:.11e}".split("e")
+        return f"{float(mantissa):.12g}".replace(".", "p") + f"em{-int(exponent)}"
+    return f"{value:.12f}".rstrip("0").rstrip(".").replace(".", "p")
 
 
 def _loss_of(name: str) -> Loss:
