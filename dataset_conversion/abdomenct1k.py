@@ -21,7 +21,7 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
 
 
 # 62 public images have no mask, so a missing mask is no defect.
-EDITION = Edition("AbdomenCT-1K", "AbdomenCT-1K", match, {value: value for value in range(5)}, {"CT": 1062}, label_beside=False)
+EDITION = Edition("AbdomenCT-1K", "AbdomenCT-1K", match, {value: value for value in range(5)}, {"CT": 1000}, in_parts=True)
 
 DATASET = Dataset(
     name="abdomenct1k",

@@ -13,7 +13,9 @@ from dataset_conversion.facts import Target
 
 CHANNELS = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "Flair"}
 REFERENCE = "flair"
-LABELS_2017 = {0: 0, 1: 2, 2: 1, 4: 3}
+# In the order of preference for the way back: a whole tumour becomes 2, which counts as no core, and a class that
+# merged 1 and 3 becomes 1.
+LABELS_2017 = {0: 0, 2: 1, 1: 2, 4: 3}
 LABELS_2016 = {**LABELS_2017, 3: 2}  # 3, non-enhancing, was a class of its own until 2016
 
 TARGETS = {

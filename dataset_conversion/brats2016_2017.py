@@ -14,7 +14,7 @@ def group(scan: Scan) -> str:
     Both editions contain them, renumbered, and no map was published: any of one edition may be any of the other.
     """
     centre, *rest = scan.patient.split("_")
-    return f"2013_{rest[0]}" if centre == "2013" else scan.patient
+    return f"2013_{rest[0]}" if centre == "2013" and rest[0] in ("HGG", "LGG") else scan.patient
 
 
 DATASET = Dataset(

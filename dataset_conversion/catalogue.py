@@ -7,7 +7,7 @@ from importlib import import_module
 
 from dataset_conversion.facts import Dataset
 
-MODULES = ("brats2016", "brats2017", "brats2016_2017", "abdomenct1k")
+MODULES = ("brats2016", "brats2017", "brats2016_2017", "abdomenct1k", "brats2021", "amos22")
 
 
 @cache

@@ -40,9 +40,11 @@ class Edition:
         title: for messages.
         match: path → (scan, role), or None for a file without a role. The path is absolute: folders above the
             SOURCE may carry the grade.
-        labels: label value in the download → harmonised class.
-        expected: stratum → number of scans of the complete download; another number is only worth a warning.
-        label_beside: one labelled case in a folder means that each case of that folder must have a label.
+        labels: label value in the download → harmonised class. Where several values become one class, the first
+            one stands for it on the way back.
+        expected: stratum → number of labelled scans of the complete download; another is only worth a warning.
+        in_parts: the download comes in parts, so that an image without mask is a test case and a mask without image
+            is left out. Otherwise a folder that holds one labelled case must hold only labelled ones.
         vsd: pattern with one group that finds the VSD id in a file name, or None.
     """
 
@@ -51,7 +53,7 @@ class Edition:
     match: Callable[[PurePath], tuple[Scan, str] | None]
     labels: Mapping[int, int]
     expected: Mapping[str, int]
-    label_beside: bool = True
+    in_parts: bool = False
     vsd: str | None = None
 
 

@@ -79,11 +79,9 @@ def resolve(sources: Sequence[str | Path]) -> list[Path]:
     return roots
 
 
-def list_files(root: Path, on_problem: Callable[[Path, str], None]) -> Iterator[Path]:
-    """Regular files under `root` in sorted order, hidden ones and those of macOS left out.
-
-    A link is followed only to a file inside `root`: what lies outside was not given to us.
-    """
+def list_files(root: Path, on_problem: Callable[[Path, str], None], top: Path | None = None) -> Iterator[Path]:
+    """Files under `root` in sorted order, hidden ones and those of macOS left out; linked folders are not entered."""
+    top = top or root
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except OSError as error:
@@ -94,11 +92,12 @@ def list_files(root: Path, on_problem: Callable[[Path, str], None]) -> Iterator[
             continue
         path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            yield from list_files(path, on_problem)
-        elif entry.is_file():
+            yield from list_files(path, on_problem, top)
+        elif entry.is_dir():
+            if not path.resolve().is_relative_to(top):
+                on_problem(path, f"is a link to the folder {path.resolve()}, which is not followed; give that as SOURCE")
+        elif entry.is_file() or entry.is_symlink():  # reading a broken link will say so
             yield path
-        elif entry.is_symlink() and not entry.is_dir():
-            yield path  # a broken link: reading it says so
 
 
 def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> Index:
@@ -147,34 +146,43 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
     _refuse_nothing(scans, dataset, roots, archives)
 
     labelled_sections: set[Path] = set()
-    for edition in dataset.editions:
-        if edition.label_beside:
-            for id, files in candidates.items():
-                if scans[id].edition == edition.name and LABEL in files:
-                    labelled_sections |= sections[id]
+    in_parts = {edition.name for edition in dataset.editions if edition.in_parts}
+    for id, files in candidates.items():
+        if LABEL in files and scans[id].edition not in in_parts:
+            labelled_sections |= sections[id]
     orphans = []
     for id in sorted(candidates):
         scan, files = scans[id], candidates[id]
         if sections[id] & labelled_sections:
             scan = replace(scan, needs_label=True)
-        if not dataset.ct or set(files) != {LABEL}:
-            problems = _incomplete(scan, files, channels)
-            result.problems += problems
-            if not problems:
-                only = {role: found[0] for role, found in files.items()}
-                result.cases.append(Case(scan, dataset.group(scan), only))
-        else:
+        if scan.edition in in_parts and set(files) == {LABEL}:
             orphans.append(scan.name)
-    if orphans:  # of a download in parts, the masks of the parts that were not fetched
+            continue
+        problems = _incomplete(scan, files, channels)
+        result.problems += problems
+        if not problems:
+            only = {role: found[0] for role, found in files.items()}
+            result.cases.append(Case(scan, dataset.group(scan), only))
+    if orphans:
         result.warnings.append(f"{len(orphans)} masks have no image and are left out: {_some(orphans)}")
     _check_strata(result)
     for edition in dataset.editions:
-        counts = Counter(scan.stratum for scan in scans.values() if scan.edition == edition.name)
+        labelled = [scans[id] for id, files in candidates.items() if LABEL in files]
+        counts = Counter(scan.stratum for scan in labelled if scan.edition == edition.name)
         for stratum, expected in edition.expected.items():
             if counts[stratum] != expected:
-                found_count = f"{counts[stratum]} {stratum} scans found"
+                found_count = f"{counts[stratum]} labelled {stratum} scans found"
                 result.warnings.append(f"{edition.title}: {found_count}, the complete download has {expected}")
     return result
+
+
+def drop_overlap(found: Index, edition: str) -> None:
+    """Leave out the scans of `edition` whose group also has scans of another edition."""
+    elsewhere = {case.group for case in found.cases if case.scan.edition != edition}
+    kept = [case for case in found.cases if case.scan.edition != edition or case.group not in elsewhere]
+    dropped = len(found.cases) - len(kept)
+    found.warnings.append(f"{dropped} scans of BraTS {edition} left out: their patients have scans in the other edition")
+    found.cases = kept
 
 
 def _section(path: Path, scan: Scan) -> Path:
