@@ -86,7 +86,7 @@ def test_finding_2_with_two_batches_it_is_a_uniformity_term_without_positives_an
 
 
 def test_finding_3_eta_decides_whether_the_term_counts_at_all(scene):
-    """At the published η = 1e-5 the term moves the bottleneck by less than 0.1 % of what Dice does, at nnU-Net's rate by > 1 %."""
+    """At the published η = 1e-5 the term moves the bottleneck by < 0.1 % of what Dice does, at nnU-Net's rate by > 1 %."""
     network, image, labels = scene
     logits, present = network(image)
     previous = network(torch.randn_like(image))[1].detach()
