@@ -10,7 +10,10 @@ from nnunet_fess.losses.contrastive import FESSContrastiveLoss, fess_contrastive
 from nnunet_fess.losses.cross_entropy import CrossEntropyLoss
 from nnunet_fess.losses.cwcd import CWCDLoss
 from nnunet_fess.losses.dice import DiceLoss
+from nnunet_fess.losses.dice_ce import DiceCELoss
+from nnunet_fess.losses.distance_weighted import DistanceWeightedCrossEntropyLoss
 from nnunet_fess.losses.fess import FESSLoss
+from nnunet_fess.losses.generalized_dice import GDLoss
 from nnunet_fess.losses.separable_dice import SeparableDiceLoss
 from nnunet_fess.losses.spatial import SpatialLoss
 
@@ -18,9 +21,12 @@ __all__ = [
     "CWCDLoss",
     "ContourWeightedCrossEntropyLoss",
     "CrossEntropyLoss",
+    "DiceCELoss",
     "DiceLoss",
+    "DistanceWeightedCrossEntropyLoss",
     "FESSContrastiveLoss",
     "FESSLoss",
+    "GDLoss",
     "SeparableDiceLoss",
     "SpatialLoss",
     "contour_map",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from nnunet_fess.losses.contour import Contour
@@ -33,13 +35,18 @@ class ContourWeightedCrossEntropyLoss(SpatialLoss):
 
     Args:
         contour_weight: w_c, what a contour voxel weighs more than the others' 1.
-        iterations: width of the contour in voxels.
+        iterations: width of the contour in voxels; this and the next options are described at `contour_map`.
         convention: "paper": as above. "released": the plain cross entropy is added, and array borders are contour.
+        thickness_mm: width of the contour in mm instead.
+        spacing: mm per axis, with `thickness_mm`.
+        patch_size: spatial shape of the grid with that spacing, so that the spacing of the coarser targets of deep
+            supervision is known. None: every target has that spacing.
+        adaptive: narrow contours in small structures.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`.
 
     Raises:
-        ValueError: ill shapes or labels, an unknown convention, a negative contour_weight, iterations < 1.
+        ValueError: ill shapes or labels, an unknown convention, a negative contour_weight, a contour of no width.
 
     Source: arXiv 2407.06176, equation of CWCE.
     """
@@ -52,13 +59,24 @@ class ContourWeightedCrossEntropyLoss(SpatialLoss):
         iterations: int = 6,
         convention: Convention = "paper",
         *,
+        thickness_mm: float | None = None,
+        spacing: Sequence[float] | None = None,
+        patch_size: Sequence[int] | None = None,
+        adaptive: bool = False,
         ignore_label: int | None = None,
         distributed: bool = False,
     ) -> None:
         super().__init__(ignore_label=ignore_label, distributed=distributed)
         check_contour_weight(contour_weight)
         self.contour_weight = contour_weight
-        self.contour = Contour(iterations, convention)
+        self.contour = Contour(
+            iterations,
+            convention,
+            thickness_mm=thickness_mm,
+            spacing=spacing,
+            patch_size=patch_size,
+            adaptive=adaptive,
+        )
 
     def voxel_weight(self, target: Target, contour: Tensor | None) -> Tensor | None:
         """1 + w_c on the contour."""

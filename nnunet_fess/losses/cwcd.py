@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from nnunet_fess.losses.contour import Contour
@@ -22,8 +24,13 @@ class CWCDLoss(SpatialLoss):
     Args:
         contour_weight: of the cross entropy, see `ContourWeightedCrossEntropyLoss`.
         contour_fraction: λ of the Dice part, see `SeparableDiceLoss`.
-        iterations: width of the contour in voxels.
+        iterations: width of the contour in voxels; this and the next options are described at `contour_map`.
         convention: "paper" or "released", see the two parts.
+        thickness_mm: width of the contour in mm instead.
+        spacing: mm per axis, with `thickness_mm`.
+        patch_size: spatial shape of the grid with that spacing, so that the spacing of the coarser targets of deep
+            supervision is known. None: every target has that spacing.
+        adaptive: narrow contours in small structures.
         batch_dice: see `SpatialLoss`.
         smooth: ε of the Dice part; None: 1e-5, in the released convention 1e-3.
         ignore_label: see `SpatialLoss`.
@@ -44,6 +51,10 @@ class CWCDLoss(SpatialLoss):
         iterations: int = 6,
         convention: Convention = "paper",
         *,
+        thickness_mm: float | None = None,
+        spacing: Sequence[float] | None = None,
+        patch_size: Sequence[int] | None = None,
+        adaptive: bool = False,
         batch_dice: bool = False,
         smooth: float | None = None,
         ignore_label: int | None = None,
@@ -59,7 +70,14 @@ class CWCDLoss(SpatialLoss):
         check_contour_fraction(contour_fraction)
         self.contour_weight = contour_weight
         self.contour_fraction = contour_fraction
-        self.contour = Contour(iterations, convention)
+        self.contour = Contour(
+            iterations,
+            convention,
+            thickness_mm=thickness_mm,
+            spacing=spacing,
+            patch_size=patch_size,
+            adaptive=adaptive,
+        )
 
     def voxel_weight(self, target: Target, contour: Tensor | None) -> Tensor | None:
         """1 + w_c on the contour."""

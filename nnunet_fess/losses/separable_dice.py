@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from nnunet_fess.losses.contour import Contour
@@ -47,16 +49,21 @@ class SeparableDiceLoss(SpatialLoss):
 
     Args:
         contour_fraction: λ.
-        iterations: width of the contour in voxels.
+        iterations: width of the contour in voxels; this and the next options are described at `contour_map`.
         convention: "paper": as above. "released": L_c + L_nc, each one ratio of the sums over all classes and samples
             (λ and batch_dice have no effect), and array borders are contour.
+        thickness_mm: width of the contour in mm instead.
+        spacing: mm per axis, with `thickness_mm`.
+        patch_size: spatial shape of the grid with that spacing, so that the spacing of the coarser targets of deep
+            supervision is known. None: every target has that spacing.
+        adaptive: narrow contours in small structures.
         batch_dice: see `SpatialLoss`.
         smooth: ε; None: 1e-5, in the released convention 1e-3.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`.
 
     Raises:
-        ValueError: ill shapes or labels, an unknown convention, a contour_fraction outside 0 … 1, iterations < 1,
+        ValueError: ill shapes or labels, an unknown convention, a contour_fraction outside 0 … 1, a contour of no width,
             a smooth below 1e-6.
 
     Source: arXiv 2407.06176, equation of SDL.
@@ -70,6 +77,10 @@ class SeparableDiceLoss(SpatialLoss):
         iterations: int = 6,
         convention: Convention = "paper",
         *,
+        thickness_mm: float | None = None,
+        spacing: Sequence[float] | None = None,
+        patch_size: Sequence[int] | None = None,
+        adaptive: bool = False,
         batch_dice: bool = False,
         smooth: float | None = None,
         ignore_label: int | None = None,
@@ -83,7 +94,14 @@ class SeparableDiceLoss(SpatialLoss):
         )
         check_contour_fraction(contour_fraction)
         self.contour_fraction = contour_fraction
-        self.contour = Contour(iterations, convention)
+        self.contour = Contour(
+            iterations,
+            convention,
+            thickness_mm=thickness_mm,
+            spacing=spacing,
+            patch_size=patch_size,
+            adaptive=adaptive,
+        )
 
     def formula(self, sums: ClassSums) -> Tensor:
         """λ·L_c + (1 - λ)·L_nc."""

@@ -31,7 +31,7 @@ class ClassSums(NamedTuple):
         hit: (B, R, M) Σ p·g within each part. R = 2, [rest, contour], if a contour was given, else 1.
         actual: (B, R, M) Σ g within each part.
         cross_entropy: () Σ w·CE; over voxels, for regions over channels too.
-        terms: () number of terms in it, at least 1.
+        terms: () number of terms in it.
     """
 
     predicted: Tensor
@@ -56,7 +56,7 @@ class ClassSums(NamedTuple):
     @property
     def mean_cross_entropy(self) -> Tensor:
         """Σ w·CE / N: 0 if every voxel is ignored."""
-        return self.cross_entropy / self.terms
+        return self.cross_entropy / self.terms.clamp_min(1)
 
 
 def class_sums(net_output: Tensor, target: Target, contour: Tensor | None = None, weight: Tensor | None = None) -> ClassSums:
@@ -76,7 +76,7 @@ def class_sums(net_output: Tensor, target: Target, contour: Tensor | None = None
             logits = logits.masked_fill(~valid, 0)
             weight = valid.to(logits.dtype) if weight is None else weight * valid
         terms = target.classes[:, :1].numel() if valid is None else valid.sum()
-        terms = torch.as_tensor(terms, dtype=logits.dtype, device=logits.device).clamp_min(1)
+        terms = torch.as_tensor(terms, dtype=logits.dtype, device=logits.device)
         classes = target.classes.flatten(2)
         if target.is_label_map:
             predicted, hit, actual, entropy = _softmax_sums(logits, classes, valid, contour, weight)
@@ -149,11 +149,10 @@ class _SoftmaxSums(Function):
 def _sigmoid_sums(
     logits: Tensor, regions: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    truth = regions if valid is None else regions & valid
     probability = logits.sigmoid()
     predicted = (probability if valid is None else probability * valid).sum(2)
-    parts = (truth,) if contour is None else (truth & ~contour, truth & contour)
+    parts = (regions,) if contour is None else (regions & ~contour, regions & contour)
     hit = torch.stack([(probability * part).sum(2) for part in parts], 1)
     actual = torch.stack([part.sum(2) for part in parts], 1).to(logits.dtype)
-    entropy = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), weight=weight, reduction="sum")
+    entropy = F.binary_cross_entropy_with_logits(logits, regions.to(logits.dtype), weight=weight, reduction="sum")
     return predicted, hit, actual, entropy

@@ -16,7 +16,7 @@ class Target:
     """A checked target.
 
     Attributes:
-        classes: label map (B, 1, *spatial) int64 where ignored voxels hold 0, or regions (B, C, *spatial) bool.
+        classes: label map (B, 1, *spatial) int64 where ignored voxels hold 0, or regions (B, C, *spatial) bool, False there.
         valid: (B, 1, *spatial) bool, False where ignored; None if every voxel counts.
         is_label_map: True: classes are disjoint, the network's channels compete (softmax), class 0 is background.
             False: channels are regions of their own (sigmoid) and may overlap.
@@ -64,7 +64,8 @@ def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = 
         return Target(check_labels(target, 1).bool(), None, is_label_map=False, num_classes=channels)
     if found == channels + 1:
         flags = check_labels(target, 1).bool()
-        return Target(flags[:, :-1], ~flags[:, -1:], is_label_map=False, num_classes=channels)
+        valid = ~flags[:, -1:]
+        return Target(flags[:, :-1] & valid, valid, is_label_map=False, num_classes=channels)
     raise ValueError(
         f"target must have 1 channel (label map), {channels} (regions) or {channels + 1} (regions and ignore mask) "
         f"for a net_output of {channels} channels. Got: {tuple(target.shape)}"

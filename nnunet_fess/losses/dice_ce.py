@@ -1,0 +1,34 @@
+"""Dice and cross entropy, as nnU-Net's default, but 1 - Dice instead of -Dice."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nnunet_fess.losses.dice import one_minus_dice
+from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.sums import ClassSums
+
+
+class DiceCELoss(SpatialLoss):
+    r"""Sum of `DiceLoss` and `CrossEntropyLoss` on one softmax.
+
+    .. math:: L = L_{Dice} + L_{CE}
+
+    Args:
+        batch_dice: see `SpatialLoss`, as the others.
+        smooth: ε.
+        ignore_label: see `SpatialLoss`.
+        distributed: see `SpatialLoss`.
+
+    Raises:
+        ValueError: ill shapes or labels, a smooth below 1e-6.
+
+    Example:
+        >>> DiceCELoss()(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4))
+        tensor(1.0265)
+    """
+
+    def formula(self, sums: ClassSums) -> Tensor:
+        """Dice + CE."""
+        dice = one_minus_dice(sums.hit[:, 0], sums.predicted, sums.actual[:, 0], self.smooth)
+        return dice + sums.mean_cross_entropy

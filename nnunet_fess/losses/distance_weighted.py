@@ -1,0 +1,101 @@
+"""Cross entropy that counts the gaps between neighbouring structures more: the U-Net paper's weight map, online."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nnunet_fess.losses.distance import distances_to_two_nearest
+from nnunet_fess.losses.spacing import check_spacing, grid_spacing
+from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.sums import ClassSums
+from nnunet_fess.losses.target import Target
+
+
+class DistanceWeightedCrossEntropyLoss(SpatialLoss):
+    r"""Distance-weighted cross entropy (DWCE).
+
+    .. math:: L = -\frac{1}{N} \sum_i w_i \sum_j g_{ij} \log p_{ij}, \quad
+        w = w_c + w_0 \exp\left( -\frac{(d_1 + d_2)^2}{2 σ^2} \right)
+
+    with d_1, d_2 the distances to the nearest and the second nearest foreground class (region), 0 inside it: w_0 acts
+    where two structures come close, and vanishes if there is but one. The U-Net's structures are cells; ours are the
+    classes of a sample. w_c balances the classes' frequencies: N / (K·n_j) for a voxel of class j, one of K present in
+    the batch, so that every class has the same share in the sum and the mean of w_c is 1. For regions, per channel.
+
+    Args:
+        w0: w_0.
+        sigma: σ, in mm if a spacing is given, else in voxels. The map is exact up to 5σ and w_c beyond.
+        balance: False sets w_c = 1.
+        spacing: mm per axis.
+        patch_size: spatial shape of the grid with that spacing, see `CWCDLoss`.
+        ignore_label: see `SpatialLoss`; ignored voxels belong to no structure.
+        distributed: see `SpatialLoss`; w_c is that of the rank's own batch.
+
+    Raises:
+        ValueError: ill shapes or labels, w0 < 0, sigma <= 0, an ill spacing.
+
+    Source: Ronneberger et al. 2015, arXiv 1505.04597, equation 2. The code of arXiv 2407.06176 computes this map for its
+    baseline and then does not use it.
+    """
+
+    def __init__(
+        self,
+        w0: float = 10.0,
+        sigma: float = 5.0,
+        balance: bool = True,
+        *,
+        spacing: Sequence[float] | None = None,
+        patch_size: Sequence[int] | None = None,
+        ignore_label: int | None = None,
+        distributed: bool = False,
+    ) -> None:
+        super().__init__(ignore_label=ignore_label, distributed=distributed)
+        if not w0 >= 0:
+            raise ValueError(f"w0 must not be negative. Got: {w0}")
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive. Got: {sigma}")
+        check_spacing(spacing, patch_size)
+        self.w0 = w0
+        self.sigma = sigma
+        self.balance = balance
+        self.spacing = spacing
+        self.patch_size = patch_size
+
+    @torch.no_grad()
+    def voxel_weight(self, target: Target, contour: Tensor | None) -> Tensor:
+        """The map w: (B, 1, *spatial), for regions (B, C, *spatial)."""
+        classes = target.classes
+        spatial = classes.shape[2:]
+        objects = classes
+        if target.is_label_map:
+            numbers = torch.arange(1, target.num_classes, device=classes.device)
+            objects = classes == numbers.view(-1, *[1] * len(spatial))
+        spacing = [1.0] * len(spatial) if self.spacing is None else self.spacing
+        nearest, second = distances_to_two_nearest(
+            objects, 5 * self.sigma, grid_spacing(spacing, self.patch_size if self.spacing else None, spatial)
+        )
+        between = self.w0 * torch.exp(-(nearest + second).square() / (2 * self.sigma**2))
+        return between + (_balanced(target) if self.balance else 1)
+
+    def formula(self, sums: ClassSums) -> Tensor:
+        """Σ w·CE / N."""
+        return sums.mean_cross_entropy
+
+
+def _balanced(target: Target) -> Tensor:
+    """N / (K·n) of every voxel's class; for regions of its value in that channel. Ignored voxels are not counted."""
+    classes, channels = target.classes.long(), 1 if target.is_label_map else target.classes.shape[1]
+    values = target.num_classes if target.is_label_map else 2
+    # One bin per channel and value.
+    offset = torch.arange(channels, device=classes.device).view(-1, *[1] * (classes.ndim - 2)) * values
+    bins = classes + offset
+    valid = torch.ones_like(bins) if target.valid is None else target.valid.expand_as(bins)
+    number = torch.zeros(channels * values, device=bins.device, dtype=torch.float64)
+    number.index_add_(0, bins.flatten(), valid.flatten().double())
+    number = number.view(channels, values)
+    present = (number > 0).sum(1, keepdim=True)
+    weight = number.sum(1, keepdim=True) / (present * number).clamp_min(1)
+    return weight.flatten()[bins].float()

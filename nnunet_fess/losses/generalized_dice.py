@@ -1,0 +1,62 @@
+"""Generalised Dice: one ratio over all classes, small classes weighted up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.sums import ClassSums
+from nnunet_fess.losses.target import Convention, check_convention
+
+
+class GDLoss(SpatialLoss):
+    r"""Generalised Dice loss (GDL), between 0 and 1.
+
+    .. math:: L = 1 - \frac{2 \sum_j v_j \sum_i p_{ij} g_{ij} + ε}{\sum_j v_j (\sum_i p_{ij} + \sum_i g_{ij}) + ε},
+        \quad v_j = \frac{1}{(\sum_i g_{ij})^2}
+
+    over the foreground classes of a label map, or over all regions, per sample unless batch_dice. An absent class has no
+    v_j of its own and takes the largest of those present (1 if none is): what is predicted of it still counts, without
+    drowning the others.
+
+    Args:
+        convention: "paper": as above, v relative to its largest so that ε is a number of voxels. "released": the baseline of
+            arXiv 2407.06176, v = 1 / ((Σ g)² + 0.001) and 1 - 2 (… + ε) / (… + ε), which rewards an empty patch with -1.
+        batch_dice: see `SpatialLoss`, as the others.
+        smooth: ε.
+        ignore_label: see `SpatialLoss`.
+        distributed: see `SpatialLoss`.
+
+    Raises:
+        ValueError: ill shapes or labels, an unknown convention, a smooth below 1e-6.
+
+    Source: Sudre et al. 2017, arXiv 1707.03237; there background counts as a class, too.
+    """
+
+    def __init__(
+        self,
+        convention: Convention = "paper",
+        *,
+        batch_dice: bool = False,
+        smooth: float = 1e-5,
+        ignore_label: int | None = None,
+        distributed: bool = False,
+    ) -> None:
+        super().__init__(ignore_label=ignore_label, distributed=distributed, batch_dice=batch_dice, smooth=smooth)
+        check_convention(convention)
+        self.convention = convention
+
+    def formula(self, sums: ClassSums) -> Tensor:
+        """1 - generalised Dice."""
+        hit, actual = sums.hit[:, 0], sums.actual[:, 0]
+        if self.convention == "released":
+            rarity = 1 / (actual.square() + 1e-3)
+            return (1 - 2 * self._ratio(rarity, hit, sums.predicted + actual)).mean()
+        there = actual > 0
+        rarest = actual.masked_fill(~there, float("inf")).amin(1, keepdim=True)
+        rarity = torch.where(there, (rarest / actual).square(), 1)
+        return (1 - self._ratio(rarity, 2 * hit, sums.predicted + actual)).mean()
+
+    def _ratio(self, rarity: Tensor, above: Tensor, below: Tensor) -> Tensor:
+        return ((rarity * above).sum(1) + self.smooth) / ((rarity * below).sum(1) + self.smooth)
