@@ -1,7 +1,7 @@
 """What a trainer's name may say: the loss terms and the options, each declared once. Pure data, no torch.
 
 A loss is a *spatial* term and, optionally, a *feature* term; a trainer is named after both, and every pair exists because it
-is composed (`trainer_names`), never because somebody wrote it out.
+is composed (`LOSSES`), never because somebody wrote it out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Option:
         default: the value without the suffix; None where nnU-Net's own applies.
         help: one line for `nnunet_fess trainers`.
         accepts: what values are allowed, as a test and in words.
+        excludes: keys of options that say the same thing another way.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Option:
     default: float | int | bool | None
     help: str
     accepts: tuple[Callable[[float], bool], str] = (lambda _: True, "anything")
+    excludes: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> Literal["number", "whole number", "switch"]:
@@ -38,6 +40,7 @@ class Option:
 
 
 _POSITIVE = (lambda value: value > 0, "more than 0")
+_NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
 _COUNT = (lambda value: value >= 1, "1 or more")
 
 # The order here is the one canonical order of suffixes in a name.
@@ -46,9 +49,13 @@ OPTIONS: tuple[Option, ...] = (
         "lambda",
         "lambdaX",
         0.5,
-        "weight of the spatial term; the feature term gets the rest",
+        "λ: share of the spatial term, the feature term gets the rest; without feature term, of the contour in SDL",
         (lambda value: 0 <= value <= 1, "0 to 1"),
     ),
+    Option("contour", "contourX", 2.0, "extra weight of a contour voxel's cross entropy", _NOT_NEGATIVE),
+    Option("mm", "Xmm", 6.0, "width of the contour in mm, on either side of a border", _POSITIVE, frozenset({"erosions"})),
+    Option("erosions", "Nerosions", None, "width of the contour in voxels, in place of mm", _COUNT, frozenset({"mm"})),
+    Option("adaptive", "adaptive", False, "narrower contour in small structures, so that they keep a core"),
     Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax", _POSITIVE),
     Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", _POSITIVE),
     Option("epochs", "Nepochs", None, "number of epochs (nnU-Net: 1000)", _COUNT),
@@ -76,12 +83,18 @@ class Term:
     options: frozenset[str] = field(default_factory=frozenset)
 
 
+_WIDTH = frozenset({"mm", "erosions", "adaptive"})
 SPATIAL: dict[str, Term] = {
     term.name: term
     for term in (
         Term("DiceCE", "nnU-Net's own loss, Dice + cross entropy: the baseline"),
         Term("Dice", "soft Dice alone"),
-        Term("CWCD", "contour-weighted: separable Dice + contour-weighted cross entropy"),
+        Term("CE", "cross entropy alone"),
+        Term("CWCE", "contour-weighted cross entropy", _WIDTH | {"contour"}),
+        Term("SDL", "separable Dice: contour and remainder apart", _WIDTH | {"lambda"}),
+        Term("CWCD", "contour-weighted: separable Dice + contour-weighted cross entropy", _WIDTH | {"contour", "lambda"}),
+        Term("GDL", "generalised Dice, classes weighted by 1 / volume²"),
+        Term("DWCE", "cross entropy weighted by the distance to the two nearest structures (U-Net paper)"),
     )
 }
 FEATURE: dict[str, Term] = {

@@ -79,6 +79,8 @@ class ComposedTrainer(nnUNetTrainer):
                 batch_dice=self.configuration_manager.batch_dice,
                 ignore_label=None if regions else self.label_manager.ignore_label,
                 distributed=self.is_ddp,
+                spacing=self.configuration_manager.spacing,
+                patch_size=self.configuration_manager.patch_size,
             ),
         )
         if not isinstance(loss, DeepSupervisionWrapper):

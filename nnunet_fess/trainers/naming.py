@@ -73,6 +73,9 @@ def parse(name: str) -> TrainerName:
         if text != token:
             problems.append(f"unknown option {token!r}")
         found[option.key] = option, text
+    for option, text in found.values():
+        for other in sorted(option.excludes & found.keys()):
+            raise _error(name, loss, f"options {text!r} and {found[other][1]!r} exclude each other")
     ordered = [found[option.key] for option in loss.options if option.key in found]
     canonical = "_".join([base, *(text for _, text in ordered)])
     if canonical != name:

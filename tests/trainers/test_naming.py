@@ -79,6 +79,7 @@ def test_a_wrong_name_is_refused_with_the_right_one(wrong, problem, right):
         ("nnUNetTrainerFESS_0iters", "Niters takes 1 or more"),
         ("nnUNetTrainerFESS_0valiters", "Nvaliters takes 1 or more"),
         ("nnUNetTrainerFESS_seed4294967296", "seedN takes 0 to 4294967295"),
+        ("nnUNetTrainerCWCD_6mm_2erosions", "options '6mm' and '2erosions' exclude each other"),
         ("nnUNetTrainerFESS_lambda0p8_lambda0p7", "given twice"),
         ("nnUNetTrainerFESS_lambda0p8_lamda0p8", "given twice"),
         ("nnUNetTrainerFESS_banana", "unknown option 'banana'"),
