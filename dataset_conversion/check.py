@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,8 @@ from dataset_conversion import geometry, volumes
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL
 from dataset_conversion.sources import Case, SourceFile
+
+Found = TypeVar("Found")
 
 INTEGRAL = 1e-3  # a label value may be off an integer by this much (interpolation and float storage)
 UNMAPPED = 255
@@ -43,7 +46,18 @@ class Task:
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """One file that was read: its identity, whether its bytes can be used as they are, else the axes to mirror."""
+    """One file that was read.
+
+    Attributes:
+        source: where it is.
+        size: bytes.
+        modified: time in ns.
+        crc32: of its bytes.
+        sha256: of its bytes, if asked for.
+        as_is: its bytes can be used under the name `….nii.gz`.
+        untouched: nnU-Net can use it where it lies, under its own name.
+        flip: axes to mirror.
+    """
 
     source: SourceFile
     size: int
@@ -51,6 +65,7 @@ class CheckedFile:
     crc32: int
     sha256: str | None
     as_is: bool
+    untouched: bool
     flip: tuple[int, ...]
 
 
@@ -71,6 +86,24 @@ class Checked:
     problems: list[Problem] = field(default_factory=list)
     label: bytes | None = None
 
+    def stamps(self) -> list[int]:
+        """Modification times: a file may change and keep its size."""
+        return [file.modified for _, file in sorted(self.files.items())]
+
+
+class _Findings(list[str]):
+    """All that is wrong with one file; the first defect does not hide the next."""
+
+    def tried(self, function: Callable[..., Found], *arguments: Any) -> Found | None:
+        """The result of `function`, or None and one finding more."""
+        try:
+            return function(*arguments)
+        except ConversionError as error:
+            self.append(str(error))
+        except OSError as error:
+            self.append(f"cannot be read: {error.strerror}")
+        return None
+
 
 def check(task: Task) -> Checked:
     """Read and judge every file of a case; one volume in memory, two where a flip must be judged."""
@@ -78,54 +111,69 @@ def check(task: Task) -> Checked:
     result = Checked(case)
     reference: nib.Nifti1Header | None = None
     for role in (task.reference, *(role for role in (*task.channels, LABEL) if role != task.reference)):
-        source = case.files.get(role)
-        if source is None:
+        if role not in case.files:
             continue
-        try:
-            before = source.path.stat()
-            volume = volumes.read(source.path)
-            flipped: tuple[int, ...] = ()
-            changes: list[str] = []
-            header, changes = geometry.repaired(volume.header)
-            values = None
-            if role == LABEL:
-                values = mapped(volume, task.label_map)
-            else:
-                _check_image(volume)
-            if role == task.reference:
+        source, findings = case.files[role], _Findings()
+        modified = findings.tried(lambda path: path.stat().st_mtime_ns, source.path)
+        volume = None if modified is None else findings.tried(volumes.read, source.path)
+        if volume is not None and modified is not None:
+            values = findings.tried(mapped, volume, task.label_map) if role == LABEL else None
+            if role != LABEL:
+                findings.tried(_check_image, volume)
+            header, changes = findings.tried(geometry.repaired, volume.header) or (None, [])
+            turned: tuple[int, ...] = ()
+            if role == task.reference and header is not None:
                 reference = header
                 result.geometry = nib.Nifti1Header.from_header(header, check=False).binaryblock
                 result.warnings += _doubts(header, task)
-            elif reference is not None:
-                if volume.shape != tuple(reference.get_data_shape()):
-                    raise ConversionError(
-                        f"size {volume.shape}, {task.reference} has {tuple(reference.get_data_shape())}; not one scan's"
-                    )
-                text, turned = geometry.difference(header, reference)
-                if turned:
-                    flipped = _judge_flip(volume, values, volumes.read(case.files[task.reference].path), turned)
-                    text += "; the voxels were mirrored" if flipped else "; the voxels fit as they are"
+            elif reference is not None and header is not None:
+                text, turned = findings.tried(_align, volume, header, reference, values, task) or ("", ())
                 if text:
                     changes = [*changes, f"geometry copied from {task.reference}: {text}"]
-            if values is not None and reference is not None:
-                encoded = volumes.encode(volumes.label_header(reference), geometry.flip(values, volume.shape, flipped))
-                result.label = encoded if len(encoded) <= KEPT else None
-            as_is = volume.valid_as_is and not flipped and reference is not None
-            as_is = as_is and volumes.same_geometry(volume.header, reference)
+            if values is not None and reference is not None and not findings:
+                result.label = _encode(reference, geometry.flip(values, volume.shape, turned))
+            same = reference is not None and not turned and volumes.same_geometry(volume.header, reference)
             result.files[role] = CheckedFile(
                 source,
                 volume.size,
-                before.st_mtime_ns,
+                modified,
                 volume.crc32,
-                hashlib.sha256(source.path.read_bytes()).hexdigest() if task.sha256 else None,
-                as_is,
-                flipped,
+                _sha256(source) if task.sha256 else None,
+                as_is=same and volume.format == volumes.ENDING,
+                untouched=same and volume.format is not None,
+                flip=turned,
             )
             result.changes += [f"{role}: {change}" for change in changes]
-        except (ConversionError, OSError) as error:
-            message = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-            result.problems.append(Problem(case.scan.id, source.relative, message))
+        result.problems += [Problem(case.scan.id, source.relative, finding) for finding in findings]
     return result
+
+
+def _align(
+    volume: volumes.Volume,
+    header: nib.Nifti1Header,
+    reference: nib.Nifti1Header,
+    label: np.ndarray | None,
+    task: Task,
+) -> tuple[str, tuple[int, ...]]:
+    """How a file's geometry differs from the reference's, in words, and the axes along which to mirror its voxels."""
+    if volume.shape != tuple(reference.get_data_shape()):
+        raise ConversionError(
+            f"size {volume.shape}, but {task.reference} has {tuple(reference.get_data_shape())}; they are not one scan's"
+        )
+    text, turned = geometry.difference(header, reference)
+    if turned:
+        mirror = _judge_flip(volume, label, volumes.read(task.case.files[task.reference].path), turned)
+        return text + ("; the voxels were mirrored" if mirror else "; the voxels fit as they are"), mirror
+    return text, ()
+
+
+def _encode(reference: nib.Nifti1Header, values: np.ndarray) -> bytes | None:
+    encoded = volumes.encode(volumes.label_header(reference), values)
+    return encoded if len(encoded) <= KEPT else None
+
+
+def _sha256(source: SourceFile) -> str:
+    return hashlib.sha256(source.path.read_bytes()).hexdigest()
 
 
 def mapped(volume: volumes.Volume, label_map: dict[int, int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataset_conversion.core import Options, convert
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.facts import Dataset
 from dataset_conversion.parallel import available_cpus
+from dataset_conversion.write import TRANSFERS
 
 EPILOG = """exit code: 0 done, 1 a problem with the data or the options (all problems are listed, nothing is written),
 2 wrong arguments, 130 interrupted."""
@@ -60,9 +61,29 @@ def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
         "-np", dest="workers", type=_positive, default=min(8, available_cpus()), metavar="N", help="processes (%(default)s)"
     )
     parser.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
+    editions = [edition.name for edition in dataset.editions]
     parser.add_argument(
-        "--on-error", choices=("stop", "skip"), default="stop", help="a case with problems: stop (default) or leave it out"
+        "--overlap",
+        metavar="|".join(["group", *(f"drop-{name}" for name in editions)]),
+        default="group",
+        help="patients in both editions: keep all their scans together (group), or leave out those of one edition"
+        if len(editions) > 1
+        else argparse.SUPPRESS,
     )
+    parser.add_argument(
+        "--transfer",
+        choices=TRANSFERS,
+        default="copy",
+        help="how images that need no repair get there; reference: nnU-Net reads them where they are (%(default)s)",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="cases with problems: write nothing, or leave them out (%(default)s)",
+    )
+    parser.add_argument("--sha256", action="store_true", help="record it for every source file in the report")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
 
 
 def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
@@ -82,9 +103,15 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
         raise ConversionError(
             f"--channels {chosen.channels}: {dataset.name} has {', '.join(dataset.channels)}; name each at most once"
         )
+    editions = [edition.name for edition in dataset.editions]
     raw = chosen.raw or os.environ.get("nnUNet_raw")
     if not raw:
         raise ConversionError("where to write? Set the environment variable nnUNet_raw or give --raw DIR")
+    if chosen.overlap != "group" and chosen.overlap.removeprefix("drop-") not in editions:
+        valid = ", ".join(["group", *(f"drop-{edition}" for edition in editions)])
+        raise ConversionError(f"--overlap {chosen.overlap}: unknown; valid: {valid}")
+    if chosen.overlap != "group" and len(editions) == 1:
+        raise ConversionError(f"--overlap {chosen.overlap}: {dataset.name} has one edition, so nothing overlaps")
     return Options(
         dataset_id=chosen.dataset_id,
         raw=Path(raw),
@@ -93,8 +120,12 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
         test_fraction=chosen.test_fraction,
         seed=chosen.seed,
         workers=chosen.workers,
-        dry_run=chosen.dry_run,
+        overlap=chosen.overlap,
+        transfer=chosen.transfer,
         on_error=chosen.on_error,
+        sha256=chosen.sha256,
+        dry_run=chosen.dry_run,
+        overwrite=chosen.overwrite,
     )
 
 
@@ -112,8 +143,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -
     except ConversionError as error:
         print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{prog} {dataset.name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print(f"{prog} {dataset.name}: interrupted; nothing was written", file=sys.stderr)
+        print(f"{prog} {dataset.name}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
 

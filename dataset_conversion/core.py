@@ -1,34 +1,33 @@
 """One path for every dataset: detect → index → check → write → verify.
 
-Nothing is written before every case was read and judged. Then everything goes to a hidden folder beside the target,
-`dataset.json` last, which is renamed when it is complete: the target exists whole or not at all.
+Nothing is written before every case was read and judged, and then all at once or not at all (`staging`).
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import json
 import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dataset_conversion import report, volumes
 from dataset_conversion.check import Checked, Task, check
 from dataset_conversion.errors import ConversionError, Problem, table
-from dataset_conversion.facts import Dataset
+from dataset_conversion.facts import LABEL, Dataset
 from dataset_conversion.grouping import Member, folds, hold_out
 from dataset_conversion.parallel import run
-from dataset_conversion.sources import Case, Index, index, resolve
-from dataset_conversion.write import Job, write
+from dataset_conversion.sources import Case, Index, drop_overlap, index, resolve
+from dataset_conversion.staging import staged
+from dataset_conversion.write import Job, file_names, image_paths, write
 
-try:
-    import fcntl
-except ImportError:  # Windows: two conversions of one dataset at a time are then not noticed
-    fcntl = None  # type: ignore[assignment]
+UNDECIDING = ("raw", "workers", "dry_run", "overwrite")  # options that say how, not what
+DIFFERS_IN_VOXELS = ("dataset", "options", "cases", "skipped")
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,11 @@ class Options:
         test_fraction: share of the labelled cases that is held out, as whole patients.
         seed: of the test set and the folds.
         workers: processes.
-        dry_run: check only.
+        overlap: "group" keeps patients of several editions together, "drop-<edition>" leaves out theirs in one edition.
+        transfer: how images that need no repair get there: "copy", "hardlink", "symlink", "reference".
         on_error: "stop", or "skip" to leave out the cases that have problems.
+        sha256: record it for every source file.
+        dry_run: check only.
         overwrite: replace an existing dataset.
     """
 
@@ -52,11 +54,14 @@ class Options:
     raw: Path
     target: str
     channels: tuple[str, ...]
-    test_fraction: float
-    seed: int
-    workers: int
-    dry_run: bool = False
+    test_fraction: float = 0.2
+    seed: int = 0
+    workers: int = 1
+    overlap: str = "group"
+    transfer: str = "copy"
     on_error: str = "stop"
+    sha256: bool = False
+    dry_run: bool = False
     overwrite: bool = False
 
 
@@ -70,25 +75,55 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
     folder = options.raw.expanduser().resolve() / f"Dataset{options.dataset_id:03d}_{dataset.title}"
     _refuse_target(folder, roots, options)
     found = index(roots, dataset, options.channels)
+    if options.overlap != "group":
+        drop_overlap(found, options.overlap.removeprefix("drop-"))
     _say(f"{dataset.title}: {len(found.cases)} scans of {found.patients()} patients")
     checked = _check(found, dataset, options)
     test, splits = _partition([result.case for result in checked], options)
-    chosen = dataset.targets[options.target]
-    content = report.report(dataset, _deciding(options), checked, test, found.warnings, found.problems)
+    chosen = {key: value for key, value in asdict(options).items() if key not in UNDECIDING}
+    content = report.report(dataset, chosen, checked, test, found.warnings, found.problems)
+    jobs = [
+        Job(
+            result,
+            folder,
+            "Ts" if result.case.scan.id in test else "Tr",
+            options.channels,
+            _label_map(dataset, options, result.case),
+            options.transfer,
+        )
+        for result in checked
+    ]
     _summarise(found, checked, test, splits)
     if options.dry_run:
         _say("dry run: nothing was written")
         return folder
-    with _staging(folder) as staging:
-        files = _write(staging, dataset, checked, test, options)
+    if folder.exists() and not options.overwrite:
+        _refuse_difference(folder, content, jobs)
+        _say(f"{folder} is already there, complete and made of the same files with the same options")
+        return folder
+    _refuse_full_disk(folder, jobs)
+    identity = hashlib.sha256(json.dumps([content, [job.checked.stamps() for job in jobs]]).encode()).hexdigest()
+    with staged(folder, identity, _say) as staging:
+        files = _write(staging, jobs, options.workers)
         report.write_json(staging / "splits_final.json", splits)
-        report.write_json(staging / report.NAMES, report.names(dataset, chosen, checked))
+        report.write_json(staging / report.NAMES, report.names(dataset, dataset.targets[options.target], checked))
         report.write_json(staging / report.REPORT, content)
         _verify(staging, files)
-        description = report.dataset_json(dataset, chosen, options.channels, checked, test, volumes.ENDING)
+        referenced = {job.id: image_paths(job) for job in jobs if job.subset == "Tr"}
+        description = report.dataset_json(
+            dataset,
+            dataset.targets[options.target],
+            options.channels,
+            sorted(referenced),
+            volumes.ENDING,
+            referenced if options.transfer == "reference" else None,
+        )
         report.write_json(staging / "dataset.json", description)
-        staging.rename(folder)
-    _say(f"wrote {folder}\nnext: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
+    _say(f"wrote {folder}")
+    stale = Path(os.environ.get("nnUNet_preprocessed") or folder / "-") / folder.name
+    if stale.exists():
+        _say(f"warning: {stale} holds data preprocessed from an earlier conversion: delete it, nnU-Net would use it")
+    _say(f"next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
     return folder
 
 
@@ -96,46 +131,42 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _deciding(options: Options) -> dict[str, Any]:
-    """The options that decide the result; how it came about (workers) does not."""
-    return {
-        "dataset_id": options.dataset_id,
-        "target": options.target,
-        "channels": list(options.channels),
-        "test_fraction": options.test_fraction,
-        "seed": options.seed,
-        "on_error": options.on_error,
-    }
+def _label_map(dataset: Dataset, options: Options, case: Case) -> dict[int, int]:
+    """Label value in the file → value to write."""
+    (edition,) = (edition for edition in dataset.editions if edition.name == case.scan.edition)
+    collapse = dataset.targets[options.target].collapse
+    return {value: collapse[harmonised] for value, harmonised in edition.labels.items()}
 
 
 def _refuse_target(folder: Path, roots: Sequence[Path], options: Options) -> None:
+    """Refuse what can be refused before anything is read."""
     for root in roots:
         if folder.is_relative_to(root):
             raise ConversionError(f"the dataset would be written to {folder}, inside SOURCE {root}; choose another --raw")
-    prefix = f"Dataset{options.dataset_id:03d}_"
     others = (os.environ.get(name) for name in ("nnUNet_preprocessed", "nnUNet_results"))
     for place in (folder.parent, *(Path(other) for other in others if other)):
-        for other in sorted(place.glob(prefix + "*")):
+        for other in sorted(place.glob(f"Dataset{options.dataset_id:03d}_*")):
             if other.name != folder.name:
                 raise ConversionError(f"dataset id {options.dataset_id} is taken by {other}; choose another one with -d")
-    if folder.exists() and not options.overwrite and not options.dry_run:
-        raise ConversionError(f"{folder} exists; remove it or choose another id with -d")
+    if folder.exists() and not folder.is_dir():
+        raise ConversionError(f"{folder} exists and is no folder; move it away")
 
 
 def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
-    """The cases that can be written; `found.problems` then holds those of the cases that are left out."""
-    editions = {edition.name: edition for edition in dataset.editions}
-    collapse = dataset.targets[options.target].collapse
+    """The cases that can be written; `found.problems` then holds those of the cases that are left out.
+
+    Raises:
+        ConversionError: there are problems, and `on_error` is "stop".
+    """
+    try:
+        _partition(found.cases, options)  # not after an hour of reading
+    except ConversionError as error:
+        if not found.problems:
+            raise
+        found.problems.append(Problem("-", "-", str(error)))
     reference = dataset.reference if dataset.reference in options.channels else options.channels[0]
     tasks = [
-        Task(
-            case,
-            options.channels,
-            reference,
-            {value: collapse[label] for value, label in editions[case.scan.edition].labels.items()},
-            dataset.ct,
-            sha256=False,
-        )
+        Task(case, options.channels, reference, _label_map(dataset, options, case), dataset.ct, options.sha256)
         for case in found.cases
     ]
     results = sorted(run(check, tasks, options.workers, "check"), key=lambda result: result.case.scan.id)
@@ -146,7 +177,7 @@ def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
         cases = {problem.case for problem in found.problems}
         summary = f"{len(found.problems)} problem(s) in {len(cases)} case(s)"
         if options.on_error == "stop":
-            raise ConversionError(f"{summary}; nothing was written")
+            raise ConversionError(f"{summary}; nothing was written. Repair them, or leave these cases out with --on-error skip")
         _say(f"{summary}: left out")
     # a problem of a patient (two grades) is found in the index and concerns cases that read well
     concerned = {problem.case for problem in found.problems}
@@ -154,7 +185,11 @@ def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
 
 
 def _partition(cases: Sequence[Case], options: Options) -> tuple[set[str], list[dict[str, list[str]]]]:
-    """Ids of the test cases, and the folds of the others."""
+    """Ids of the test cases, and the folds of the others.
+
+    Raises:
+        ConversionError: too few patients.
+    """
     unlabelled = [case for case in cases if not case.labelled]
     # a patient of whom a scan without label will be predicted must not be trained on
     tested = {case.group for case in unlabelled}
@@ -174,49 +209,57 @@ def _summarise(found: Index, checked: Sequence[Checked], test: set[str], splits:
     changes = Counter(change for result in checked for change in result.changes)
     for change, number in sorted(changes.items()):
         _say(f"changed in {number} case(s): {change}")
-    labelled = sum(result.case.labelled for result in checked if result.case.scan.id in test)
-    _say(f"{len(checked) - len(test)} training cases in {len(splits)} folds, {len(test)} test cases ({labelled} with label)")
+    labelled = sum(LABEL in result.files for result in checked if result.case.scan.id in test)
+    training = len(checked) - len(test)
+    _say(f"{training} training cases in {len(splits)} folds, {len(test)} test cases ({labelled} with label)")
 
 
-@contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """The hidden folder beside the target; removed unless it was renamed, kept when the process is killed."""
-    staging = folder.with_name(f".{folder.name}.partial")
-    staging.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(staging, os.O_RDONLY) if fcntl else None
+def _refuse_difference(folder: Path, content: dict[str, Any], jobs: Sequence[Job]) -> None:
+    """Raise unless `folder` is what this run would write."""
+    advice = "use --overwrite to replace it, or another id with -d"
     try:
-        if descriptor is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConversionError(f"{folder.name} is being written by another process; wait for it") from error
-        try:
-            yield staging
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        there = json.loads((folder / report.REPORT).read_text())
+        mine = json.loads(report.to_json(content))
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"{folder} exists and has no readable {report.REPORT}; {advice}") from error
+    for key in DIFFERS_IN_VOXELS:
+        if there.get(key) != mine[key]:
+            before, now = there.get(key) or {}, mine[key]
+            detail = ""
+            if isinstance(before, dict) and isinstance(now, dict):
+                names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+                detail = f" ({', '.join(names[:5])}{' …' if len(names) > 5 else ''})"
+            raise ConversionError(f"{folder} exists and was made with other {key}{detail}; {advice}")
+    names = ["dataset.json", "splits_final.json", *(name for job in jobs for name in file_names(job))]
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        raise ConversionError(f"{folder} exists but {missing[0]} is missing ({len(missing)} in all); {advice}")
 
 
-def _write(staging: Path, dataset: Dataset, checked: Sequence[Checked], test: set[str], options: Options) -> dict[str, int]:
+def _refuse_full_disk(folder: Path, jobs: Sequence[Job]) -> None:
+    """Raise before writing what cannot fit; images that are rewritten are counted as large as they were."""
+    needed = sum(file.size for job in jobs for file in job.checked.files.values() if job.transfer == "copy" or not file.as_is)
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise ConversionError(
+            f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free on the disk of {place}; make room, "
+            "or use --transfer symlink or reference"
+        )
+
+
+def _write(staging: Path, jobs: Sequence[Job], workers: int) -> dict[str, int]:
     """Write all cases; returns file name → size."""
-    editions = {edition.name: edition for edition in dataset.editions}
-    collapse = dataset.targets[options.target].collapse
-    jobs = []
-    for result in checked:
-        subset = "Ts" if result.case.scan.id in test else "Tr"
-        for kind in ("images", "labels") if result.case.labelled else ("images",):
-            (staging / f"{kind}{subset}").mkdir(exist_ok=True)
-        labels = {value: collapse[label] for value, label in editions[result.case.scan.edition].labels.items()}
-        jobs.append(Job(result, staging, subset, options.channels, labels))
+    for name in {Path(name).parent for job in jobs for name in file_names(job)}:
+        (staging / name).mkdir(exist_ok=True)
     files: dict[str, int] = {}
     failed = []
-    for written in run(write, jobs, options.workers, "write"):
+    for written in run(write, [job.into(staging) for job in jobs], workers, "write"):
         files |= written.sizes
-        if written.error:
-            failed.append(Problem(written.id, *written.error.split(": ", 1)))
+        if written.problem:
+            failed.append(written.problem)
             if written.fatal:
                 break
     if failed:
@@ -236,6 +279,3 @@ def _verify(staging: Path, files: dict[str, int]) -> None:
     if found != files:
         wrong = sorted(name for name in found.keys() | files.keys() if found.get(name) != files.get(name))
         raise ConversionError(f"{len(wrong)} files are not as they were written, the first is {wrong[0]}")
-
-
-__all__ = ["Options", "Problem", "convert"]

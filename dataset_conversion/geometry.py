@@ -50,6 +50,8 @@ def repaired(header: nib.Nifti1Header) -> tuple[nib.Nifti1Header, list[str]]:
     """
     spacing, affine = spacing_of(header), affine_of(header)
     shown = tuple(spacing.round(4).tolist())
+    if int(header["xyzt_units"]) & 7 in (1, 3):
+        raise ConversionError("its unit is m or µm, which readers treat differently; mm expected. Correct the header")
     if not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
         raise ConversionError(f"spacing {shown} mm is not a size")
     if affine is None:
@@ -93,7 +95,7 @@ def difference(header: nib.Nifti1Header, reference: nib.Nifti1Header) -> tuple[s
         )
     affine, target = affine_of(header), affine_of(reference)
     if affine is None or target is None:
-        return ("" if affine is target is None else "it had no position"), ()
+        return ("" if affine is target else "one of the two headers says nothing about position"), ()
     axes = orthonormal(affine)[:3, :3] / spacing
     wanted_axes = orthonormal(target)[:3, :3] / wanted
     cosines = np.diag(axes.T @ wanted_axes)

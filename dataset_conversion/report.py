@@ -12,7 +12,7 @@ from typing import Any
 
 from dataset_conversion.check import Checked
 from dataset_conversion.errors import Problem
-from dataset_conversion.facts import LABEL, Dataset, Target
+from dataset_conversion.facts import Dataset, Target
 
 REPORT = "conversion_report.json"
 NAMES = "original_names.json"
@@ -108,10 +108,14 @@ def names(dataset: Dataset, target: Target, checked: Sequence[Checked]) -> dict[
 
 
 def dataset_json(
-    dataset: Dataset, target: Target, channels: Sequence[str], checked: Sequence[Checked], test: set[str], ending: str
+    dataset: Dataset,
+    target: Target,
+    channels: Sequence[str],
+    training: Sequence[str],
+    ending: str,
+    images: dict[str, list[str]] | None,
 ) -> dict[str, Any]:
-    """Content of `dataset.json`."""
-    training = [result for result in checked if result.case.scan.id not in test and LABEL in result.files]
+    """Content of `dataset.json`; `images` (id → files) becomes nnU-Net's `dataset` key, for images left where they are."""
     content: dict[str, Any] = {
         "channel_names": {str(number): dataset.channels[role] for number, role in enumerate(channels)},
         "labels": dict(target.labels),
@@ -122,4 +126,7 @@ def dataset_json(
         content["regions_class_order"] = target.regions_class_order
     if dataset.reader:
         content["overwrite_image_reader_writer"] = dataset.reader
-    return content | {"name": dataset.title, **dataset.about, "converted_by": "nnunet_fess convert"}
+    content |= {"name": dataset.title, **dataset.about, "converted_by": "nnunet_fess convert"}
+    if images is not None:
+        content["dataset"] = {id: {"images": images[id], "label": f"labelsTr/{id}{ending}"} for id in training}
+    return content

@@ -32,14 +32,14 @@ class Volume:
     Attributes:
         header: NIfTI-1 header; for `.mha` with the same physical positions.
         voxels: shape (number of voxels,), x fastest, as stored (before any scaling).
-        valid_as_is: whether nnU-Net could read a byte copy of the file under the name `….nii.gz`.
+        format: the ending under which nnU-Net can read the file as it is; None if it has none, or wears another.
         size: bytes of the file.
         crc32: of the file's bytes.
     """
 
     header: nib.Nifti1Header
     voxels: np.ndarray
-    valid_as_is: bool
+    format: str | None
     size: int
     crc32: int
 
@@ -67,9 +67,9 @@ def read(path: Path) -> Volume:
         raise ConversionError(f"cannot be read: {error.strerror}") from error
     if not content:
         raise ConversionError("is empty (0 bytes); fetch it again")
-    compressed = content.startswith(GZIP)
+    compressed, is_mha = content.startswith(GZIP), content.startswith((b"ObjectType", b"NDims", b"Comment"))
     try:
-        if content.startswith((b"ObjectType", b"NDims", b"Comment")):
+        if is_mha:
             header, voxels = metaimage.read(content)
         else:
             header, voxels = _read_nifti(igzip.decompress(content) if compressed else content)
@@ -78,16 +78,18 @@ def read(path: Path) -> Volume:
     except ValueError as error:
         raise ConversionError(f"{error}; fetch it again or repair it") from error
     shape = header.get_data_shape()
-    valid = compressed and isinstance(header, nib.Nifti1Header) and path.name.lower().endswith(ENDING)
+    form: str | None = ".mha" if is_mha else ENDING if compressed else ".nii"
+    if isinstance(header, nib.Nifti2Header) or not path.name.lower().endswith(str(form)):
+        form = None
     if len(shape) > 3 and all(length == 1 for length in shape[3:]):
         header = nib.Nifti1Header.from_header(header)
         header.set_data_shape(shape[:3])
-        valid = False
+        form = None
     if len(header.get_data_shape()) != 3 or 0 in shape:
         raise ConversionError(f"3-D volume expected, found shape {tuple(shape)}; one file per channel")
     if voxels.dtype.kind not in "iuf" or voxels.dtype.itemsize > 8:
         raise ConversionError(f"numbers of 1 to 8 bytes expected, found {voxels.dtype}")
-    return Volume(header, voxels, valid, len(content), zlib.crc32(content))
+    return Volume(header, voxels, form, len(content), zlib.crc32(content))
 
 
 def _read_nifti(content: bytes) -> tuple[nib.Nifti1Header, np.ndarray]:
