@@ -14,8 +14,10 @@ from nnunet_fess.losses.dice_ce import DiceCELoss
 from nnunet_fess.losses.distance_weighted import DistanceWeightedCrossEntropyLoss
 from nnunet_fess.losses.fess import FESSLoss
 from nnunet_fess.losses.generalized_dice import GDLoss
+from nnunet_fess.losses.nt_xent import nt_xent_loss
 from nnunet_fess.losses.separable_dice import SeparableDiceLoss
 from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.sup_con import sup_con_loss
 
 __all__ = [
     "CWCDLoss",
@@ -31,4 +33,6 @@ __all__ = [
     "SpatialLoss",
     "contour_map",
     "fess_contrastive_loss",
+    "nt_xent_loss",
+    "sup_con_loss",
 ]
