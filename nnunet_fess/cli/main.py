@@ -16,6 +16,7 @@ COMMANDS = {
     "trainers": "list every trainer, its options and defaults",
     "convert": "write a raw download in nnU-Net's format",
     "cpu-plans": "cut a dataset's plans down to what a CPU can train",
+    "preview": "draw the contour that a trainer would see on a case of yours",
     "demo": "the whole path once, on a small phantom, in a few minutes",
 }
 
