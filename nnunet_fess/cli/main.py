@@ -9,15 +9,17 @@ from collections.abc import Sequence
 
 from nnunet_fess import __version__
 
-# Command -> one line of help. Each lives in `nnunet_fess.cli.<command>` (`-` becomes `_`) with a `main(argv) -> int`, imported
-# only when it is called: `nnunet_fess env` runs in every shell start-up and must not wait for torch.
+# Command -> its module, with a `main(argv) -> int`, and one line of help. A module is imported only when it is called:
+# `nnunet_fess env` runs in every shell start-up and must not wait for torch. The converters stand beside this package.
 COMMANDS = {
-    "env": "print the line that makes nnU-Net find these trainers",
-    "trainers": "list every trainer, its options and defaults",
-    "convert": "write a raw download in nnU-Net's format",
-    "cpu-plans": "cut a dataset's plans down to what a CPU can train",
-    "preview": "draw the contour that a trainer would see on a case of yours",
-    "demo": "the whole path once, on a small phantom, in a few minutes",
+    "env": ("nnunet_fess.cli.env", "print the line that makes nnU-Net find these trainers"),
+    "trainers": ("nnunet_fess.cli.trainers", "list every trainer, its options and defaults"),
+    "convert": ("dataset_conversion.cli", "write a raw download in nnU-Net's format"),
+    "splits": ("dataset_conversion.splits", "append folds that train on fewer cases"),
+    "restore": ("dataset_conversion.restore", "give predictions the challenge's labels and file names"),
+    "cpu-plans": ("nnunet_fess.cli.cpu_plans", "cut a dataset's plans down to what a CPU can train"),
+    "preview": ("nnunet_fess.cli.preview", "draw the contour that a trainer would see on a case of yours"),
+    "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }
 
 
@@ -30,14 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="nnunet_fess",
         description="FESS, contour-weighted and region-wise losses for nnU-Net v2.",
-        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"nnunet-fess {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those listed below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see  nnunet_fess COMMAND --help")
     chosen = parser.parse_args(argv)
-    module = importlib.import_module(f"nnunet_fess.cli.{chosen.command.replace('-', '_')}")
+    module = importlib.import_module(COMMANDS[chosen.command][0])
     try:
         code: int = module.main(chosen.arguments)
     except UserError as error:

@@ -11,7 +11,7 @@ from nnunet_fess.cli.main import COMMANDS, UserError, main
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_its_module_and_its_help(command, capsys):
-    module = importlib.import_module(f"nnunet_fess.cli.{command.replace('-', '_')}")
+    module = importlib.import_module(COMMANDS[command][0])
     with pytest.raises(SystemExit) as exit_:
         module.main(["--help"])
     assert exit_.value.code == 0
