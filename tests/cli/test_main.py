@@ -40,4 +40,5 @@ def test_an_unknown_command_lists_the_commands(capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["trian"])
     assert exit_.value.code == 2
-    assert all(command in capsys.readouterr().err for command in COMMANDS)
+    message = capsys.readouterr().err
+    assert all(command in message for command in COMMANDS)
