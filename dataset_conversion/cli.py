@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from dataset_conversion.catalogue import datasets
+from dataset_conversion.converted import raw_folder
 from dataset_conversion.core import Options, convert
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.facts import Dataset
@@ -104,9 +103,7 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
             f"--channels {chosen.channels}: {dataset.name} has {', '.join(dataset.channels)}; name each at most once"
         )
     editions = [edition.name for edition in dataset.editions]
-    raw = chosen.raw or os.environ.get("nnUNet_raw")
-    if not raw:
-        raise ConversionError("where to write? Set the environment variable nnUNet_raw or give --raw DIR")
+    raw = raw_folder(chosen.raw)
     if chosen.overlap != "group" and chosen.overlap.removeprefix("drop-") not in editions:
         valid = ", ".join(["group", *(f"drop-{edition}" for edition in editions)])
         raise ConversionError(f"--overlap {chosen.overlap}: unknown; valid: {valid}")
@@ -114,7 +111,7 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
         raise ConversionError(f"--overlap {chosen.overlap}: {dataset.name} has one edition, so nothing overlaps")
     return Options(
         dataset_id=chosen.dataset_id,
-        raw=Path(raw),
+        raw=raw,
         target=target,
         channels=channels,
         test_fraction=chosen.test_fraction,

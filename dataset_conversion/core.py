@@ -18,7 +18,7 @@ from typing import Any
 
 from dataset_conversion import report, volumes
 from dataset_conversion.check import Checked, Task, check
-from dataset_conversion.errors import ConversionError, Problem, table
+from dataset_conversion.errors import ConversionError, table
 from dataset_conversion.facts import LABEL, Dataset
 from dataset_conversion.grouping import Member, folds, hold_out
 from dataset_conversion.parallel import run
@@ -158,12 +158,8 @@ def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
     Raises:
         ConversionError: there are problems, and `on_error` is "stop".
     """
-    try:
-        _partition(found.cases, options)  # not after an hour of reading
-    except ConversionError as error:
-        if not found.problems:
-            raise
-        found.problems.append(Problem("-", "-", str(error)))
+    if not found.problems:
+        _partition(found.cases, options)  # too few patients are told now, not after an hour of reading
     reference = dataset.reference if dataset.reference in options.channels else options.channels[0]
     tasks = [
         Task(case, options.channels, reference, _label_map(dataset, options, case), dataset.ct, options.sha256)

@@ -53,17 +53,17 @@ def repaired(header: nib.Nifti1Header) -> tuple[nib.Nifti1Header, list[str]]:
     if int(header["xyzt_units"]) & 7 in (1, 3):
         raise ConversionError("its unit is m or µm, which readers treat differently; mm expected. Correct the header")
     if not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
-        raise ConversionError(f"spacing {shown} mm is not a size")
+        raise ConversionError(f"spacing {shown} mm is not a size; correct the header")
     if affine is None:
         return header, []
     norms = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.all(np.isfinite(affine)) or np.any(norms == 0):
-        raise ConversionError("its affine is not a position (NaN or a zero axis)")
-    if not np.allclose(norms, spacing, rtol=SPACING_TOLERANCE):
-        raise ConversionError(f"its spacing contradicts itself: pixdim {shown} mm, affine {tuple(norms.round(4).tolist())} mm")
+        raise ConversionError("its affine is not a position (NaN or a zero axis); correct the header")
     shear = shear_of(affine)
     if shear > TOO_SHEARED:
         raise ConversionError(f"its axes are not at right angles (cosine {shear:.3g} > {TOO_SHEARED}); resample it")
+    if not np.allclose(norms, spacing, rtol=SPACING_TOLERANCE):
+        raise ConversionError(f"its spacing contradicts itself: pixdim {shown} mm, affine {tuple(norms.round(4).tolist())} mm")
     qform = np.asarray(header.get_qform(), dtype=np.float64)
     changes = []
     if shear > NOT_ORTHONORMAL:

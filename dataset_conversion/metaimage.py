@@ -53,7 +53,8 @@ def read(content: bytes) -> tuple[nib.Nifti1Header, np.ndarray]:
     if fields["ElementDataFile"] != "LOCAL":
         raise ValueError(f"its voxels lie in another file ({fields['ElementDataFile']}); one file expected")
     if fields.get("NDims") != "3" or fields.get("ElementNumberOfChannels", "1") != "1":
-        raise ValueError("one 3-D volume of numbers expected")
+        found = f"NDims {fields.get('NDims')}, {fields.get('ElementNumberOfChannels', '1')} values per voxel"
+        raise ValueError(f"one 3-D volume of numbers expected, found {found}")
     if fields.get("ElementType") not in TYPES or fields.get("BinaryData", "True").lower() != "true":
         raise ValueError(f"binary numbers expected, found ElementType {fields.get('ElementType')}")
     big = (fields.get("BinaryDataByteOrderMSB") or fields.get("ElementByteOrderMSB") or "False").lower() == "true"

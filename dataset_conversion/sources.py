@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL, Dataset, Scan
@@ -116,6 +116,7 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
     scans: dict[str, Scan] = {}
     sections: dict[str, set[Path]] = defaultdict(set)
     archives: list[str] = []
+    linked: set[str] = set()
     for root in roots:
 
         def unlisted(folder: Path, message: str, root: Path = root) -> None:
@@ -137,6 +138,7 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
                     if path.is_symlink() and not path.resolve().is_relative_to(root):
                         message = f"is a link out of SOURCE, to {path.resolve()}; give the folder that really holds it"
                         result.problems.append(Problem(scan.id, relative, message))
+                        linked.add(scan.id)
                     elif role in (*channels, LABEL):
                         known = scans.setdefault(scan.id, scan)
                         if known.name.lower() != scan.name.lower():
@@ -158,9 +160,9 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
         if scan.edition in in_parts and set(files) == {LABEL}:
             orphans.append(scan.name)
             continue
-        problems = _incomplete(scan, files, channels)
+        problems = [] if id in linked else _incomplete(scan, files, channels)
         result.problems += problems
-        if not problems:
+        if not problems and id not in linked:
             only = {role: found[0] for role, found in files.items()}
             result.cases.append(Case(scan, dataset.group(scan), only))
     if orphans:
@@ -205,7 +207,7 @@ def _incomplete(scan: Scan, files: dict[str, list[SourceFile]], channels: Sequen
         elif not found and (role != LABEL or scan.needs_label):
             others = ", ".join(sorted(files)) or "nothing"
             message = f"no file for {role} (found: {others}); complete the download or use --on-error skip"
-            problems.append(Problem(scan.id, next(iter(files.values()))[0].relative, message))
+            problems.append(Problem(scan.id, str(PurePosixPath(next(iter(files.values()))[0].relative).parent), message))
     return problems
 
 

@@ -85,7 +85,7 @@ def read(path: Path) -> Volume:
         header = nib.Nifti1Header.from_header(header)
         header.set_data_shape(shape[:3])
         form = None
-    if len(header.get_data_shape()) != 3 or 0 in shape:
+    if len(header.get_data_shape()) != 3:
         raise ConversionError(f"3-D volume expected, found shape {tuple(shape)}; one file per channel")
     if voxels.dtype.kind not in "iuf" or voxels.dtype.itemsize > 8:
         raise ConversionError(f"numbers of 1 to 8 bytes expected, found {voxels.dtype}")
@@ -99,10 +99,16 @@ def _read_nifti(content: bytes) -> tuple[nib.Nifti1Header, np.ndarray]:
     if len(content) < kind.sizeof_hdr or magic != b"n+" + (b"1" if kind is nib.Nifti1Header else b"2"):
         raise ValueError("not a NIfTI file")
     try:
-        header = kind.from_fileobj(io.BytesIO(content[: kind.sizeof_hdr]), check=True)
+        # unchecked: nibabel's check would turn a spacing of 0 into 1 mm without a word
+        header = kind.from_fileobj(io.BytesIO(content[: kind.sizeof_hdr]), check=False)
         dtype = header.get_data_dtype()
+        if header["pixdim"][0] not in (-1, 1):
+            header["pixdim"][0] = 1  # the standard: 0 means 1
+        header.get_qform()
     except (HeaderDataError, WrapStructError) as error:
         raise ValueError(f"damaged NIfTI header ({error})") from error
+    if not 1 <= header["dim"][0] <= 7 or min(header.get_data_shape()) < 1:
+        raise ValueError(f"damaged NIfTI header (dimensions {header['dim'].tolist()})")
     count, offset = int(np.prod(header.get_data_shape(), dtype=np.int64)), int(header["vox_offset"])
     if len(content) < offset + count * dtype.itemsize:
         raise ValueError(f"truncated: {len(content) - offset} of {count * dtype.itemsize} bytes of voxels")

@@ -1,0 +1,55 @@
+"""Finding a converted dataset again, and reading what its conversion recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion.errors import ConversionError
+
+
+def raw_folder(given: str | None) -> Path:
+    """nnU-Net's raw folder: `given`, or the environment's.
+
+    Raises:
+        ConversionError: neither is set.
+    """
+    raw = given or os.environ.get("nnUNet_raw")
+    if not raw:
+        raise ConversionError("where is nnU-Net's raw folder? Set the environment variable nnUNet_raw or give --raw DIR")
+    return Path(raw).expanduser()
+
+
+def find(name: str, raw: str | None) -> Path:
+    """The dataset folder that `name` means: its number, its name, or its path.
+
+    Raises:
+        ConversionError: there is none, or there are several.
+    """
+    if "/" in name or os.sep in name:
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise ConversionError(f"{name}: no such folder")
+        return folder.resolve()
+    pattern = f"Dataset{int(name):03d}_*" if name.isdigit() else name
+    found = sorted(raw_folder(raw).glob(pattern))
+    if len(found) != 1:
+        listed = ", ".join(path.name for path in found) or "none"
+        raise ConversionError(f"dataset {name}: one {pattern} expected in {raw_folder(raw)}, found {listed}")
+    return found[0].resolve()
+
+
+def load(folder: Path, name: str) -> Any:
+    """Content of one of the conversion's JSON files.
+
+    Raises:
+        ConversionError: it is missing or no JSON.
+    """
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConversionError(f"{folder} has no {name}: it was not made by nnunet_fess convert") from error
+    except ValueError as error:
+        raise ConversionError(f"{folder / name} is no JSON: {error}") from error
