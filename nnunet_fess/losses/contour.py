@@ -62,6 +62,7 @@ def contour_map(
     Source: arXiv 2407.06176, section 2 (thickness in mm and the adaptive rim are ours).
 
     Example:
+        >>> import torch
         >>> contour_map(torch.tensor([[[[0, 0, 0, 1, 1, 1]]]]), iterations=1).int()
         tensor([[[[0, 0, 1, 1, 0, 0]]]], dtype=torch.int32)
     """

@@ -42,6 +42,7 @@ def fess_contrastive_loss(
     Source: arXiv 2402.08582, equation of L_con.
 
     Example:
+        >>> import torch
         >>> z = torch.rand(2, 8, 4, 4, 4)
         >>> bool(torch.isclose(fess_contrastive_loss(z, z, learning_rate=1.0), torch.tensor(16.0).log()))
         True

@@ -23,6 +23,7 @@ class CrossEntropyLoss(SpatialLoss):
         ValueError: ill shapes or labels.
 
     Example:
+        >>> import torch
         >>> CrossEntropyLoss()(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4))
         tensor(0.6931)
     """

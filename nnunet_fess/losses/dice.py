@@ -44,6 +44,7 @@ class DiceLoss(SpatialLoss):
         ValueError: ill shapes or labels, an unknown convention, a smooth below 1e-6.
 
     Example:
+        >>> import torch
         >>> DiceLoss()(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4))
         tensor(0.3333)
     """

@@ -24,6 +24,7 @@ class DiceCELoss(SpatialLoss):
         ValueError: ill shapes or labels, a smooth below 1e-6.
 
     Example:
+        >>> import torch
         >>> DiceCELoss()(torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4))
         tensor(1.0265)
     """

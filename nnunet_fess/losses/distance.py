@@ -36,11 +36,12 @@ def distances_to_two_nearest(masks: Tensor, reach: float, spacing: Sequence[floa
 def _lower_envelope(squared: Tensor, axis: int, reach: float, step: float) -> Tensor:
     """Min over shifts s of squared(i + s) + (s·step)² along an axis, for |s·step| <= reach."""
     length = squared.shape[axis]
-    lowest = squared.clone()
-    for shift in range(1, min(int(reach / step), length - 1) + 1):
-        shifted = squared + (shift * step) ** 2
-        rest = length - shift
-        for to, origin in ((0, shift), (shift, 0)):
-            here = lowest.narrow(axis, to, rest)
-            torch.minimum(here, shifted.narrow(axis, origin, rest), out=here)
+    furthest = min(int(reach / step), length - 1)
+    shape = list(squared.shape)
+    shape[axis] = furthest
+    beyond = squared.new_full(shape, float("inf"))
+    padded = torch.cat((beyond, squared, beyond), axis)
+    lowest = squared
+    for shift in range(-furthest, furthest + 1):
+        lowest = torch.minimum(lowest, padded.narrow(axis, furthest + shift, length) + (shift * step) ** 2)
     return lowest
