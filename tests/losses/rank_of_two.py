@@ -1,4 +1,4 @@
-"""One of two processes: `python rank_of_two.py RANK MEETING_POINT OUT`. Saves every loss and gradient of its half of a batch."""
+"""One of two processes, `python rank_of_two.py RANK MEETING_POINT OUT`: saves losses and gradients of its half of a batch."""
 
 from __future__ import annotations
 
