@@ -28,16 +28,18 @@ def find(name: str, raw: str | None) -> Path:
     Raises:
         ConversionError: there is none, or there are several.
     """
-    if "/" in name or os.sep in name:
-        folder = Path(name).expanduser()
-        if not folder.is_dir():
-            raise ConversionError(f"{name}: no such folder")
-        return folder.resolve()
-    pattern = f"Dataset{int(name):03d}_*" if name.isdigit() else name
-    found = sorted(raw_folder(raw).glob(pattern))
+    if not name.isdigit():
+        places = [Path(name).expanduser()]
+        if name.startswith("Dataset"):
+            places.insert(0, raw_folder(raw) / name)
+        for folder in places:
+            if folder.is_dir():
+                return folder.resolve()
+        raise ConversionError(f"dataset {name}: no such folder as {' or '.join(map(str, places))}")
+    found = sorted(raw_folder(raw).glob(f"Dataset{int(name):03d}_*"))
     if len(found) != 1:
         listed = ", ".join(path.name for path in found) or "none"
-        raise ConversionError(f"dataset {name}: one {pattern} expected in {raw_folder(raw)}, found {listed}")
+        raise ConversionError(f"dataset {name}: one folder expected in {raw_folder(raw)}, found {listed}")
     return found[0].resolve()
 
 
