@@ -32,6 +32,7 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5, queue:
     Source: SimCLR, arXiv 2002.05709, eq. 1; InfoNCE, arXiv 1807.03748, eq. 4.
 
     Example:
+        >>> import torch
         >>> one, other = torch.eye(2)
         >>> views = torch.stack([one, other])
         >>> nt_xent_loss(views, views, temperature=1.0)  # log(e + 2) - 1

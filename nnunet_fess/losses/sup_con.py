@@ -41,6 +41,7 @@ def sup_con_loss(
     Source: arXiv 2004.11362, eq. 2 (L_out); across batches: cross-batch memory, arXiv 1912.06798.
 
     Example:
+        >>> import torch
         >>> sup_con_loss(torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1]), temperature=1.0)  # log(e + 2) - 1
         tensor(0.5514)
     """

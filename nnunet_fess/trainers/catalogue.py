@@ -6,8 +6,8 @@ is composed (`LOSSES`), never because somebody wrote it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 PREFIX = "nnUNetTrainer"
@@ -56,8 +56,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("mm", "Xmm", 6.0, "width of the contour in mm, on either side of a border", _POSITIVE, frozenset({"erosions"})),
     Option("erosions", "Nerosions", None, "width of the contour in voxels, in place of mm", _COUNT, frozenset({"mm"})),
     Option("adaptive", "adaptive", False, "narrower contour in small structures, so that they keep a core"),
-    Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax", _POSITIVE),
-    Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", _POSITIVE),
+    Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax (InfoNCE, SupCon: 0.1)", _POSITIVE),
+    Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", _POSITIVE, frozenset({"etalr"})),
+    Option("etalr", "etalr", False, "η is the optimizer's present learning rate", excludes=frozenset({"eta"})),
+    Option("queue", "queueN", 256, "embeddings of earlier batches that are remembered", _COUNT),
+    Option("level", "levelN", 1, "encoder stage that is contrasted: 1 is the bottleneck, 2 the stage before it", _COUNT),
     Option("epochs", "Nepochs", None, "number of epochs (nnU-Net: 1000)", _COUNT),
     Option("iters", "Niters", None, "training iterations per epoch (nnU-Net: 250)", _COUNT),
     Option("valiters", "Nvaliters", None, "validation iterations per epoch (nnU-Net: 50)", _COUNT),
@@ -76,11 +79,19 @@ _EVERYWHERE = frozenset({"epochs", "iters", "valiters", "seed", "noDS", "noMirro
 
 @dataclass(frozen=True)
 class Term:
-    """A loss term as the catalogue knows it; `nnunet_fess.trainers.terms` builds it."""
+    """A loss term as the catalogue knows it; `nnunet_fess.trainers.terms` builds it.
+
+    Attributes:
+        name: as in a trainer's name.
+        summary: one line.
+        options: keys of the options it understands.
+        defaults: where they differ from the options' own.
+    """
 
     name: str
     summary: str
     options: frozenset[str] = field(default_factory=frozenset)
+    defaults: Mapping[str, float | int] = field(default_factory=dict)
 
 
 _WIDTH = frozenset({"mm", "erosions", "adaptive"})
@@ -103,7 +114,24 @@ FEATURE: dict[str, Term] = {
         Term(
             "FESS",
             "contrastive term between this batch's and the previous batch's bottleneck",
-            frozenset({"lambda", "temp", "eta"}),
+            frozenset({"lambda", "temp", "eta", "etalr"}),
+        ),
+        Term(
+            "SimCLR",
+            "NT-Xent between two intensity-augmented views of each patch",
+            frozenset({"lambda", "temp"}),
+        ),
+        Term(
+            "InfoNCE",
+            "the same two views, negatives from a queue of earlier batches",
+            frozenset({"lambda", "temp", "queue"}),
+            {"temp": 0.1},
+        ),
+        Term(
+            "SupCon",
+            "class-pooled features against a class-labelled queue of earlier batches",
+            frozenset({"lambda", "temp", "queue", "level"}),
+            {"temp": 0.1},
         ),
     )
 }
@@ -134,9 +162,15 @@ class Loss:
 
     @property
     def options(self) -> tuple[Option, ...]:
-        """The options of this loss, in canonical order."""
-        keys = _EVERYWHERE | self.spatial.options | (self.feature.options if self.feature else frozenset())
-        return tuple(option for option in OPTIONS if option.key in keys)
+        """The options of this loss with its defaults, in canonical order."""
+        keys = _EVERYWHERE
+        defaults: dict[str, float | int] = {}
+        for term in (self.spatial, self.feature):
+            if term is not None:
+                keys, defaults = keys | term.options, {**defaults, **term.defaults}
+        return tuple(
+            replace(option, default=defaults.get(option.key, option.default)) for option in OPTIONS if option.key in keys
+        )
 
 
 LOSSES: dict[str, Loss] = {

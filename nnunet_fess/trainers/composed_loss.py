@@ -5,35 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
-from nnunet_fess.losses import FESSContrastiveLoss
-from nnunet_fess.trainers.embedding_tap import EmbeddingTap
-from nnunet_fess.trainers.memory import PreviousBatch
+from nnunet_fess.trainers.components import Components, SubTerms
+from nnunet_fess.trainers.embedding_tap import EmbeddingTap, TrainingPass
+from nnunet_fess.trainers.features import FeatureTerm
 
-
-class FESSFeature(nn.Module):
-    """FESS's contrastive term on the present and the previous training batch (arXiv 2402.08582, eq. for L_con).
-
-    Args:
-        temperature: Δ.
-        learning_rate: η.
-    """
-
-    def __init__(self, temperature: float, learning_rate: float):
-        super().__init__()
-        self.loss = FESSContrastiveLoss(temperature=temperature, learning_rate=learning_rate)
-        self.memory = PreviousBatch()
-
-    def forward(self, embedding: Tensor) -> Tensor | None:
-        """The term, and one step of the memory; None while there is no previous batch.
-
-        Args:
-            embedding: bottleneck (B, C, *spatial) of the present batch.
-        """
-        pair = self.memory.recall(embedding)
-        self.memory.store(embedding)
-        return None if pair is None else self.loss(*pair)
+# The factor PyTorch's GradScaler starts with: half-precision gradients of an unscaled loss would round to zero.
+_LOSS_SCALE = 2.0**16
 
 
 class ComposedLoss(nn.Module):
@@ -44,17 +24,24 @@ class ComposedLoss(nn.Module):
 
     Args:
         spatial: loss of (output, target), deep supervision included.
-        feature: term of the embedding; returns None when it is not defined yet (first step).
-        tap: where the embedding comes from.
-        weight: λ in [0, 1].
+        feature: term of the training pass, see `FeatureTerm`; None: the spatial term alone.
+        tap: where the pass comes from; with a feature term only.
+        weight: λ in [0, 1]; with a feature term only.
     """
 
-    def __init__(self, spatial: nn.Module, feature: nn.Module, tap: EmbeddingTap, weight: float):
+    def __init__(
+        self, spatial: nn.Module, feature: FeatureTerm | None = None, tap: EmbeddingTap | None = None, weight: float = 1.0
+    ):
         super().__init__()
         self.spatial = spatial
         self.feature = feature
         self.tap = tap
         self.weight = weight
+        self.components = Components()
+        if isinstance(spatial, DeepSupervisionWrapper):
+            SubTerms(spatial.loss, [float(w) for w in spatial.weight_factors if w != 0], self.components)
+        else:
+            SubTerms(spatial, [1.0], self.components)
 
     def forward(self, output: Any, target: Any) -> Tensor:
         """The weighted sum, a scalar.
@@ -63,9 +50,45 @@ class ComposedLoss(nn.Module):
             output: logits (B, C, *spatial), or a list of them with deep supervision.
             target: label maps or regions in nnU-Net's shapes, as many as outputs.
         """
-        loss = self.weight * self.spatial(output, target)
+        loss: Tensor = self.spatial(output, target)
         if torch.is_grad_enabled():
-            term = self.feature(self.tap.take())
+            self.components.add("spatial", loss)
+        if self.feature is None:
+            return loss
+        loss = self.weight * loss
+        if torch.is_grad_enabled():
+            term = self._feature(self._seen(), output, target)
             if term is not None:
+                self.components.add("feature", term)
                 loss = loss + (1 - self.weight) * term
         return loss
+
+    def feature_gradient_share(self, output: Any, target: Any) -> float:
+        """‖∇ (1 - λ)·feature‖ / ‖∇ λ·spatial‖ at the feature map that the feature term reads, 0 while that is not defined.
+
+        A look at a pass of the uncompiled network (inside a compiled one no gradient of the feature map can be had); no memory
+        advances. Of two views, the gradient of the first counts.
+        """
+        if self.feature is None:
+            raise ValueError("there is no feature term")
+        seen = self._seen()
+        term = self._feature(seen, output, target, advance=False)
+        if term is None:
+            return 0.0
+        feature_map = seen.skips[-self.feature.level]
+        gradients = (
+            torch.autograd.grad(_LOSS_SCALE * loss, feature_map, retain_graph=True)[0].float().norm()
+            for loss in ((1 - self.weight) * term, self.weight * self.spatial(output, target))
+        )
+        feature, spatial = (float(gradient) for gradient in gradients)
+        return feature / spatial if spatial else float("inf") if feature else 0.0
+
+    def _seen(self) -> TrainingPass:
+        assert self.tap is not None
+        return self.tap.take()
+
+    def _feature(self, seen: TrainingPass, output: Any, target: Any, advance: bool = True) -> Tensor | None:
+        assert self.feature is not None
+        full = (output[0], target[0]) if isinstance(output, (list, tuple)) else (output, target)
+        term: Tensor | None = self.feature(seen, *full, advance=advance)
+        return term

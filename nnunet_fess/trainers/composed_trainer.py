@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.distributed as dist
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import nn
 
+from nnunet_fess.trainers.components import Components
 from nnunet_fess.trainers.composed_loss import ComposedLoss
-from nnunet_fess.trainers.embedding_tap import EmbeddingTap
+from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
+from nnunet_fess.trainers.errors import TrainingRefused
+from nnunet_fess.trainers.features import FeatureTerm
 from nnunet_fess.trainers.naming import TrainerName
 from nnunet_fess.trainers.seeding import RepeatableAugmenter, augmentation_in_process, seed_everything
-from nnunet_fess.trainers.terms import FEATURE_TERMS, SPATIAL_TERMS, Host
+from nnunet_fess.trainers.terms import FEATURE_TERMS, SPATIAL_TERMS, FeatureHost, Host
 
 # The key of our own state in a checkpoint. nnU-Net ignores keys it does not know.
 _STATE = "nnunet_fess"
@@ -48,6 +55,8 @@ class ComposedTrainer(nnUNetTrainer):
         for key, attribute in _LENGTHS.items():
             setattr(self, attribute, name[key] or getattr(self, attribute))
         self.enable_deep_supervision = not name["noDS"]
+        self._first_step = False  # of an epoch
+        self._gradient_share = 0.0
 
     @property
     def _seed(self) -> int | None:
@@ -63,9 +72,30 @@ class ComposedTrainer(nnUNetTrainer):
         loss = self._build_spatial_loss()
         feature = self.trainer_name.loss.feature
         if feature is None:
-            return loss
-        term = FEATURE_TERMS[feature.name](self.trainer_name).to(self.device)
-        return ComposedLoss(loss, term, EmbeddingTap(self.network), weight=float(self.trainer_name["lambda"] or 0))
+            return ComposedLoss(loss)
+        tap = EmbeddingTap(self.network)
+        host = FeatureHost(
+            channels=tap.channels,
+            image_channels=len(self.dataset_json["channel_names"]),
+            ignore_label=None if self.label_manager.has_regions else self.label_manager.ignore_label,
+            learning_rate=lambda: self.optimizer.param_groups[0]["lr"],
+        )
+        term = FEATURE_TERMS[feature.name](self.trainer_name, host).to(self.device)
+        self._adopt(list(term.parameters()))
+        return ComposedLoss(loss, term, tap, weight=float(self.trainer_name["lambda"] or 0))
+
+    def _adopt(self, parameters: list[nn.Parameter]) -> None:
+        """Have the parameters of a feature term optimised, from the same values on every rank.
+
+        nnU-Net builds the loss after the optimizer and after DDP. DDP is not needed here: every rank computes the feature term
+        of the whole batch, hence the same gradient.
+        """
+        if not parameters:
+            return
+        if self.is_ddp:
+            for parameter in parameters:
+                dist.broadcast(parameter.data, src=0)
+        self.optimizer.add_param_group({"params": parameters})
 
     def _build_spatial_loss(self) -> nn.Module:
         loss: nn.Module = super()._build_loss()
@@ -117,6 +147,50 @@ class ComposedTrainer(nnUNetTrainer):
         """Start the epoch's training part, on streams of its own when seeded."""
         super().on_train_epoch_start()
         self._reseed(self.dataloader_train, _TRAIN)
+        self._first_step = True
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's step; before the first of an epoch, a look at how much of the gradient is the feature term's."""
+        if self._first_step and self.loss.feature is not None:
+            self._gradient_share = self._look_at_gradient_share(batch)
+        self._first_step = False
+        return super().train_step(batch)
+
+    def _look_at_gradient_share(self, batch: dict[str, Any]) -> float:
+        image, target = batch["data"].to(self.device), batch["target"]
+        target = [scale.to(self.device) for scale in target] if isinstance(target, list) else target.to(self.device)
+        with torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext():
+            return self.loss.feature_gradient_share(unwrapped(self.network)(image), target)
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """Close the epoch's row of loss components."""
+        super().on_train_epoch_end(train_outputs)
+        feature: FeatureTerm | None = self.loss.feature
+        if feature is None:
+            self.loss.components.close_epoch(self.current_epoch)
+            return
+        rejected = 0 if feature.memory is None else feature.memory.rejected
+        before = next((row["rejected_embeddings"] for row in reversed(self.loss.components.history)), 0)
+        if rejected > before:
+            self.print_to_log_file(
+                f"{rejected - before:.0f} embeddings of this epoch were not finite and are not remembered by the feature term. "
+                "A few are normal with mixed precision; if they go on, the training diverges."
+            )
+        self.loss.components.close_epoch(
+            self.current_epoch, feature_gradient_share=self._gradient_share, rejected_embeddings=rejected
+        )
+
+    def on_epoch_end(self) -> None:
+        """Write the loss components beside nnU-Net's progress.png, and to wandb when nnU-Net's is on."""
+        epoch = self.current_epoch
+        super().on_epoch_end()
+        components: Components = self.loss.components
+        if self.local_rank == 0:
+            components.write(Path(self.output_folder))
+        for logger in self.logger.loggers:
+            for name, value in components.history[-1].items():
+                if name != "epoch":
+                    logger.log(f"loss_components/{name}", value, epoch)
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's validation part, on streams of its own when seeded."""
@@ -134,7 +208,7 @@ class ComposedTrainer(nnUNetTrainer):
     # Checkpoints
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint plus the state of the feature term, complete or not at all.
+        """nnU-Net's checkpoint plus our state under a key of its own, complete or not at all.
 
         nnU-Net writes on the final name, and a kill leaves a truncated file that `--c` cannot read. Here the file is written
         under another name and renamed.
@@ -142,22 +216,74 @@ class ComposedTrainer(nnUNetTrainer):
         if self.local_rank != 0 or self.disable_checkpointing:
             return super().save_checkpoint(filename)
         partial = f"{filename}.partial"
-        super().save_checkpoint(partial)
-        if isinstance(self.loss, ComposedLoss):
-            # One more write instead of a copy of nnU-Net's method, which changes from release to release.
-            checkpoint = torch.load(partial, map_location="cpu", weights_only=False)
-            checkpoint[_STATE] = {"feature": self.loss.feature.state_dict()}
-            torch.save(checkpoint, partial)
+        with self._stock_optimizer() as adopted:
+            super().save_checkpoint(partial)
+        # One more write instead of a copy of nnU-Net's method, which changes from release to release.
+        checkpoint = torch.load(partial, map_location="cpu", weights_only=False)
+        checkpoint[_STATE] = {"components": self.loss.components.state_dict()}
+        if self.loss.feature is not None:
+            feature = {"name": self._feature_name, "state": self.loss.feature.state_dict(), "optimizer": adopted}
+            checkpoint[_STATE]["feature"] = feature
+        torch.save(checkpoint, partial)
         Path(partial).replace(filename)
         return None
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Continue from a checkpoint; one without our state (stock nnU-Net's) starts the feature term afresh."""
-        super().load_checkpoint(filename_or_checkpoint)
-        if not isinstance(self.loss, ComposedLoss):
+        """Continue from a checkpoint; one without our state (stock nnU-Net's) starts the feature term afresh.
+
+        Raises:
+            TrainingRefused: the file is truncated or damaged.
+        """
+        if not self.was_initialized:
+            self.initialize()
+        checkpoint = filename_or_checkpoint
+        if isinstance(checkpoint, str):
+            checkpoint = _read(checkpoint, self.device)
+        with self._stock_optimizer():
+            super().load_checkpoint(filename_or_checkpoint)
+        state = checkpoint.get(_STATE, {})
+        if "components" in state:
+            self.loss.components.load_state_dict(state["components"])
+        if self.loss.feature is None:
             return
-        if isinstance(filename_or_checkpoint, str):  # mapped, so that only our few kilobytes are read a second time
-            filename_or_checkpoint = torch.load(filename_or_checkpoint, self.device, weights_only=False, mmap=True)
-        state = filename_or_checkpoint.get(_STATE)  # type: ignore[union-attr]
-        if state is not None:
-            self.loss.feature.load_state_dict(state["feature"])
+        feature = state.get("feature", {})
+        if feature.get("name") != self._feature_name:
+            self.print_to_log_file(
+                f"The checkpoint holds no state of the feature term {self._feature_name}, whose memory and projection head "
+                "start afresh."
+            )
+            return
+        self.loss.feature.load_state_dict(feature["state"])
+        for parameter, kept in zip(self.loss.feature.parameters(), feature["optimizer"], strict=True):
+            self.optimizer.state[parameter] = kept
+
+    @property
+    def _feature_name(self) -> str | None:
+        feature = self.trainer_name.loss.feature
+        return None if feature is None else feature.name
+
+    @contextmanager
+    def _stock_optimizer(self) -> Iterator[list[dict[str, Any]]]:
+        """The optimizer without what `_adopt` added, whose state is yielded: nnU-Net's part of a checkpoint stays stock."""
+        adopted = [] if self.loss.feature is None else list(self.loss.feature.parameters())
+        group = self.optimizer.param_groups.pop() if adopted else None
+        states = [self.optimizer.state.pop(parameter, {}) for parameter in adopted]
+        try:
+            yield states
+        finally:
+            if group is not None:
+                self.optimizer.param_groups.append(group)
+            self.optimizer.state.update(zip(adopted, states, strict=True))
+
+
+def _read(filename: str, device: torch.device) -> dict[str, Any]:
+    """A checkpoint; mapped, so that what nnU-Net reads again is not held twice."""
+    try:
+        checkpoint: dict[str, Any] = torch.load(filename, device, weights_only=False, mmap=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingRefused(
+            f"{filename} cannot be read: {str(error).splitlines()[0]} Expected a complete checkpoint; a kill while nnU-Net "
+            "wrote it leaves a truncated one. Delete or move the file and run the same command again: --c then continues from "
+            "the next one that is there (checkpoint_final.pth, checkpoint_latest.pth, checkpoint_best.pth)."
+        ) from error
+    return checkpoint

@@ -1,6 +1,9 @@
-"""Reads the bottleneck embedding off nnU-Net's network without changing the network."""
+"""Reads a training pass off nnU-Net's encoder without changing the network."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +11,23 @@ from torch import Tensor, nn
 from nnunet_fess.trainers.errors import TrainingRefused
 
 
+@dataclass(frozen=True)
+class TrainingPass:
+    """What a feature term sees of one training step.
+
+    Attributes:
+        image: the network's input (B, channels, *spatial).
+        skips: the encoder's output, one feature map (B, C, *cells) per stage with its graph; the last is the bottleneck.
+        encode: the encoder itself, for a second view: image → skips.
+    """
+
+    image: Tensor
+    skips: list[Tensor]
+    encode: Callable[[Tensor], list[Tensor]]
+
+
 class EmbeddingTap:
-    """A forward hook on the encoder that keeps the bottleneck of the latest training pass until it is taken.
+    """A forward hook on the encoder that keeps the latest training pass until it is taken.
 
     The network gets no new module and no new parameter: its state dict stays stock nnU-Net's. Place the tap before the first
     forward pass: a network that `torch.compile` has already traced never calls a later hook (`take` then says so).
@@ -22,46 +40,58 @@ class EmbeddingTap:
     """
 
     def __init__(self, network: nn.Module):
-        encoder = getattr(_unwrapped(network), "encoder", None)
+        inner = unwrapped(network)
+        encoder = getattr(inner, "encoder", None)
         if encoder is None or not getattr(encoder, "return_skips", False):
             raise TrainingRefused(
-                f"This trainer needs the bottleneck of the network, and {type(_unwrapped(network)).__name__} has no "
-                "convolutional encoder to take it from. Supported: PlainConvUNet and ResidualEncoderUNet (nnU-Net's default "
-                "plans and its ResEnc presets). Train this architecture with a trainer without feature term, such as "
-                "nnUNetTrainerCWCD."
+                f"This trainer needs the bottleneck of the network, and {type(inner).__name__} has no convolutional encoder "
+                "to take it from. Supported: PlainConvUNet and ResidualEncoderUNet (nnU-Net's default plans and its ResEnc "
+                "presets). Train this architecture with a trainer without feature term, such as nnUNetTrainerCWCD."
             )
-        self._embedding: Tensor | None = None
+        self.channels: list[int] = list(encoder.output_channels)
+        compiled = any(isinstance(module, torch._dynamo.OptimizedModule) for module in _layers(network))
+        self._encoder = torch.compile(encoder) if compiled else encoder
+        self._seen: tuple[Tensor, list[Tensor]] | None = None
         self._handle = encoder.register_forward_hook(self._keep)
 
-    def take(self) -> Tensor:
-        """The embedding (B, C, *spatial) of the pass just made, with its graph; it is handed out once.
+    def take(self) -> TrainingPass:
+        """The pass just made; it is handed out once.
 
         Raises:
             TrainingRefused: no pass was seen since the last call, so the feature term would silently be missing.
         """
-        embedding, self._embedding = self._embedding, None
-        if embedding is None:
+        seen, self._seen = self._seen, None
+        if seen is None:
             raise TrainingRefused(
                 "The network ran, but its encoder was not seen to run, so the feature term cannot be computed. This happens "
-                "when torch.compile traced the network before the trainer was initialised. Set nnUNet_compile=f "
-                "and report this."
+                "when torch.compile traced the network before the trainer was ready. Set nnUNet_compile=f and report this."
             )
-        return embedding
+        return TrainingPass(*seen, self._encode)
 
     def remove(self) -> None:
         """Take the hook off the network."""
         self._handle.remove()
 
-    def _keep(self, encoder: nn.Module, _inputs: tuple[Tensor, ...], skips: list[Tensor]) -> None:
-        # The last skip connection is the bottleneck. Validation and inference do not train: nothing to keep there.
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        skips: list[Tensor] = self._encoder(image)
+        self._seen = None  # the hook fired here, too; left in place, this would hide that it does not fire in the network
+        return skips
+
+    def _keep(self, encoder: nn.Module, inputs: tuple[Tensor, ...], skips: list[Tensor]) -> None:
+        # Validation and inference do not train: nothing to keep there.
         if encoder.training and torch.is_grad_enabled():
-            self._embedding = skips[-1]
+            self._seen = inputs[0], skips
 
 
-def _unwrapped(network: nn.Module) -> nn.Module:
+def unwrapped(network: nn.Module) -> nn.Module:
     """The network inside DistributedDataParallel and torch.compile, in whatever order they were put around it."""
+    return _layers(network)[-1]
+
+
+def _layers(network: nn.Module) -> list[nn.Module]:
+    """The network and what it wraps, from the outside in."""
     for attribute in ("module", "_orig_mod"):
         inner = getattr(network, attribute, None)
         if isinstance(inner, nn.Module):
-            return _unwrapped(inner)
-    return network
+            return [network, *_layers(inner)]
+    return [network]

@@ -40,7 +40,7 @@ class TrainerName:
 
     def __getitem__(self, key: str) -> Value | None:
         """The value of an option, spelt out or default."""
-        default = next(option.default for option in OPTIONS if option.key == key)
+        default = next(option.default for option in (*self.loss.options, *OPTIONS) if option.key == key)
         return self.options.get(key, default)
 
 

@@ -17,7 +17,8 @@ from nnunet_fess.losses import (
     GDLoss,
     SeparableDiceLoss,
 )
-from nnunet_fess.trainers.composed_loss import FESSFeature
+from nnunet_fess.trainers.errors import TrainingRefused
+from nnunet_fess.trainers.features import FeatureTerm, FESSFeature, SupConFeature, TwoViewsFeature
 from nnunet_fess.trainers.naming import TrainerName
 
 
@@ -79,6 +80,47 @@ SPATIAL_TERMS: dict[str, Callable[[TrainerName, Host], nn.Module]] = {
     "GDL": lambda name, host: GDLoss(**host.dice),
     "DWCE": lambda name, host: DistanceWeightedCrossEntropyLoss(**host.grid, **host.common),
 }
-FEATURE_TERMS: dict[str, Callable[[TrainerName], nn.Module]] = {
-    "FESS": lambda name: FESSFeature(temperature=float(name["temp"] or 0), learning_rate=float(name["eta"] or 0)),
+
+
+@dataclass(frozen=True)
+class FeatureHost:
+    """What nnU-Net knows and a feature term has to.
+
+    Attributes:
+        channels: of the encoder's stages, the bottleneck last.
+        image_channels: input channels that are images, as opposed to a cascade's labels.
+        ignore_label: as in `Host`.
+        learning_rate: the optimizer's, at the time of the call.
+    """
+
+    channels: Sequence[int]
+    image_channels: int
+    ignore_label: int | None
+    learning_rate: Callable[[], float]
+
+
+def _fess(name: TrainerName, host: FeatureHost) -> FeatureTerm:
+    eta = float(name["eta"] or 0)
+    return FESSFeature(float(name["temp"] or 0), host.learning_rate if name["etalr"] else lambda: eta)
+
+
+def _two_views(name: TrainerName, host: FeatureHost, queue: int | None = None) -> FeatureTerm:
+    return TwoViewsFeature(host.channels[-1], host.image_channels, float(name["temp"] or 0), queue)
+
+
+def _sup_con(name: TrainerName, host: FeatureHost) -> FeatureTerm:
+    level = int(name["level"] or 0)
+    if level > len(host.channels):
+        raise TrainingRefused(
+            f"{name.name}: level{level} does not exist, the network's encoder has {len(host.channels)} stages. "
+            f"Use level1 (bottleneck) to level{len(host.channels)} (full resolution)."
+        )
+    return SupConFeature(host.channels[-level], level, float(name["temp"] or 0), int(name["queue"] or 0), host.ignore_label)
+
+
+FEATURE_TERMS: dict[str, Callable[[TrainerName, FeatureHost], FeatureTerm]] = {
+    "FESS": _fess,
+    "SimCLR": _two_views,
+    "InfoNCE": lambda name, host: _two_views(name, host, int(name["queue"] or 0)),
+    "SupCon": _sup_con,
 }

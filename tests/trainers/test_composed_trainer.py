@@ -12,7 +12,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_host import LABELS
 
 from nnunet_fess.trainers import build
-from nnunet_fess.trainers.catalogue import LOSSES
+from nnunet_fess.trainers.catalogue import FEATURE, LOSSES
 from nnunet_fess.trainers.errors import TrainingRefused
 
 WITH_MEMORY = "nnUNetTrainerFESS_lambda0p5_eta1_seed1"
@@ -23,9 +23,20 @@ def steps(trainer, random_batch, count: int, start: int = 0) -> list[float]:
     return [float(trainer.train_step(random_batch(trainer, seed))["loss"]) for seed in range(start, start + count)]
 
 
+# Terms are composed, never written out: each spatial and each feature term once on everything, then all pairs once.
+ONE_BY_ONE = [name for name, loss in LOSSES.items() if loss.feature is None or loss.spatial.name == "Dice"]
+PAIRS = [name for name in LOSSES if name not in ONE_BY_ONE]
+WITH_FEATURE = [f"nnUNetTrainer{feature}" for feature in FEATURE]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_pair_trains(make_trainer, random_batch, name):
+    assert np.isfinite(steps(make_trainer(name), random_batch, 2)).all()
+
+
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ONE_BY_ONE)
 def test_trains_and_validates(make_trainer, random_batch, name, dim, labels):
     trainer = make_trainer(name, labels, dim)
     losses = steps(trainer, random_batch, 3)
@@ -35,12 +46,12 @@ def test_trains_and_validates(make_trainer, random_batch, name, dim, labels):
     assert np.isfinite(losses).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", WITH_FEATURE)
 def test_residual_encoder(make_trainer, random_batch, name):
     assert np.isfinite(steps(make_trainer(name, network="ResidualEncoderUNet"), random_batch, 2)).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ONE_BY_ONE)
 def test_the_network_is_stock_nnunets(make_trainer, name):
     trainer = make_trainer(name)
     stock = nnUNetTrainer.build_network_architecture(trainer.plans_manager, trainer.configuration_manager, 1, 3)
@@ -90,27 +101,70 @@ def test_another_seed_gives_other_weights(make_trainer):
     assert not all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_checkpoint_brings_the_memory_back(make_trainer, random_batch):
-    trainer, resumed = make_trainer(WITH_MEMORY), make_trainer(WITH_MEMORY)
+def test_eta_is_a_constant_or_the_present_learning_rate(make_trainer):
+    for name, expected in (("nnUNetTrainerFESS_eta1em4", 1e-4), ("nnUNetTrainerFESS_etalr", 5e-3)):
+        trainer = make_trainer(name)
+        trainer.optimizer.param_groups[0]["lr"] = 5e-3
+        assert trainer.loss.feature.learning_rate() == expected
+
+
+def test_the_projection_head_is_optimised(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerSimCLR_seed1")
+    before = [parameter.clone() for parameter in trainer.loss.feature.head.parameters()]
+    steps(trainer, random_batch, 1)
+    assert not any(torch.equal(old, new) for old, new in zip(before, trainer.loss.feature.head.parameters(), strict=True))
+
+
+def test_the_projection_head_follows_the_learning_rate_schedule(make_trainer):
+    trainer = make_trainer("nnUNetTrainerSimCLR_10epochs")
+    trainer.lr_scheduler.step(5)
+    first, second = (group["lr"] for group in trainer.optimizer.param_groups)
+    assert first == second < trainer.initial_lr
+
+
+@pytest.mark.parametrize(
+    "name", ["nnUNetTrainerFESS_eta1", "nnUNetTrainerSimCLR", "nnUNetTrainerInfoNCE", "nnUNetTrainerSupCon"]
+)
+def test_a_checkpoint_brings_memory_and_projection_head_back(make_trainer, random_batch, name):
+    trainer, resumed = (make_trainer(f"{name}_seed{seed}") for seed in (1, 1))
     steps(trainer, random_batch, 2)
     path = str(Path(trainer.output_folder) / "checkpoint_latest.pth")
     trainer.save_checkpoint(path)
     resumed.load_checkpoint(path)
-    assert steps(resumed, random_batch, 2, start=2) == steps(trainer, random_batch, 2, start=2)
+    continued = []
+    for each in (trainer, resumed):
+        torch.manual_seed(0)  # of the second view
+        continued.append(steps(each, random_batch, 2, start=2))
+    assert continued[0] == continued[1]
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(trainer.loss.feature.parameters(), resumed.loss.feature.parameters(), strict=True)
+    )
 
 
-def test_a_checkpoint_without_our_state_loads(make_trainer, random_batch):
-    trainer = make_trainer(WITH_MEMORY)
-    steps(trainer, random_batch, 2)
-    path = str(Path(trainer.output_folder) / "stock.pth")
-    nnUNetTrainer.save_checkpoint(trainer, path)
-    resumed = make_trainer(WITH_MEMORY)
+@pytest.mark.parametrize("name", WITH_FEATURE)
+def test_a_checkpoint_without_our_state_loads(make_trainer, random_batch, name):
+    stock = make_trainer("nnUNetTrainerDiceCE")
+    steps(stock, random_batch, 2)
+    path = str(Path(stock.output_folder) / "stock.pth")
+    nnUNetTrainer.save_checkpoint(stock, path)
+    resumed = make_trainer(name)
     resumed.load_checkpoint(path)
     assert np.isfinite(steps(resumed, random_batch, 2)).all()
 
 
-def test_stock_nnunet_loads_our_checkpoint(make_trainer, random_batch):
-    trainer = make_trainer(WITH_MEMORY)
+def test_the_state_of_another_feature_term_is_left_alone(make_trainer, random_batch):
+    trainer, other = make_trainer("nnUNetTrainerSupCon"), make_trainer("nnUNetTrainerSimCLR")
+    steps(trainer, random_batch, 2)
+    path = str(Path(trainer.output_folder) / "checkpoint_latest.pth")
+    trainer.save_checkpoint(path)
+    other.load_checkpoint(path)
+    assert np.isfinite(steps(other, random_batch, 2)).all()
+
+
+@pytest.mark.parametrize("name", WITH_FEATURE)
+def test_stock_nnunet_continues_and_predicts_from_our_checkpoint(make_trainer, random_batch, name):
+    trainer = make_trainer(name)
     steps(trainer, random_batch, 2)
     path = str(Path(trainer.output_folder) / "checkpoint_final.pth")
     trainer.save_checkpoint(path)
@@ -118,6 +172,54 @@ def test_stock_nnunet_loads_our_checkpoint(make_trainer, random_batch):
     nnUNetTrainer.load_checkpoint(stock, path)
     batch = random_batch(trainer)["data"]
     assert torch.equal(stock.network.eval()(batch)[0], trainer.network.eval()(batch)[0])
+    assert np.isfinite(steps(stock, random_batch, 1)).all()
+
+
+@pytest.mark.parametrize("kept", [0, 0.5, 0.999])
+def test_a_truncated_checkpoint_ends_with_a_message(make_trainer, random_batch, kept):
+    trainer = make_trainer("nnUNetTrainerSupCon")
+    path = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    trainer.save_checkpoint(str(path))
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(TrainingRefused, match=r"checkpoint_latest.pth cannot be read: .* Delete or move the file"):
+        trainer.load_checkpoint(str(path))
+
+
+def test_the_components_of_nnunets_own_loss_add_up(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerDiceCE")
+    (loss,) = steps(trainer, random_batch, 1)
+    row = trainer.loss.components.close_epoch(0)
+    assert row["dc"] + row["ce"] == pytest.approx(row["spatial"]) == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_batchs_gradient_share_is_sampled_once_per_epoch(make_trainer, random_batch, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerSupCon_seed0")
+    looks = []
+    monkeypatch.setattr(trainer, "_look_at_gradient_share", lambda batch: looks.append(batch) or 0.0)
+    trainer._first_step = True  # as on_train_epoch_start leaves it
+    steps(trainer, random_batch, 3)
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("name", WITH_FEATURE)
+def test_looking_at_the_gradient_share_changes_no_step(make_trainer, random_batch, name):
+    seen, unseen = (make_trainer(f"{name}_seed0") for _ in range(2))
+    for trainer in (seen, unseen):
+        torch.manual_seed(0)
+        steps(trainer, random_batch, 1)
+    share = seen._look_at_gradient_share(random_batch(seen, 1))
+    assert np.isfinite(share)
+    assert share > 0
+    losses = []
+    for trainer in (seen, unseen):
+        torch.manual_seed(0)
+        losses.append(steps(trainer, random_batch, 2, start=1))
+    assert losses[0] == losses[1]
+
+
+def test_a_level_that_the_network_does_not_have_is_refused(make_trainer):
+    with pytest.raises(TrainingRefused, match=r"level4 does not exist, the network's encoder has 3 stages"):
+        make_trainer("nnUNetTrainerSupCon_level4")
 
 
 def test_a_checkpoint_is_never_seen_half_written(make_trainer, random_batch, monkeypatch):

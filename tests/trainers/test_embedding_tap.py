@@ -23,7 +23,7 @@ def test_takes_the_bottleneck(name, dim):
     tap = EmbeddingTap(network)
     image = torch.randn(2, 1, *[16] * dim)
     network(image)
-    assert torch.equal(tap.take(), network.encoder(image)[-1])
+    assert torch.equal(tap.take().skips[-1], network.encoder(image)[-1])
 
 
 def test_the_state_dict_stays_stock():
@@ -37,7 +37,7 @@ def test_gradients_flow_through_the_embedding():
     network = make_network()
     tap = EmbeddingTap(network)
     network(torch.randn(2, 1, 16, 16, 16))
-    tap.take().square().sum().backward()
+    tap.take().skips[-1].square().sum().backward()
     assert network.encoder.stages[0][0].convs[0].conv.weight.grad.abs().sum() > 0
 
 
@@ -65,7 +65,48 @@ def test_fires_in_a_compiled_network_without_graph_break():
     network = torch.compile(make_network(), backend="eager", fullgraph=True)
     tap = EmbeddingTap(network)
     network(torch.randn(1, 1, 16, 16, 16))
-    assert tap.take().shape == (1, 8, 4, 4, 4)
+    assert tap.take().skips[-1].shape == (1, 8, 4, 4, 4)
+
+
+def test_a_hook_that_comes_too_late_for_torch_compile_is_noticed():
+    network = torch.compile(make_network(), backend="eager")
+    image = torch.randn(1, 1, 16, 16, 16)
+    network(image)
+    tap = EmbeddingTap(network)
+    network(image)
+    with pytest.raises(TrainingRefused, match="was not seen to run"):
+        tap.take()
+
+
+def test_takes_the_input():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    image = torch.randn(1, 1, 16, 16, 16)
+    network(image)
+    assert tap.take().image is image
+
+
+def test_a_second_view_is_not_taken_for_the_next_pass():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    image = torch.randn(1, 1, 16, 16, 16)
+    network(image)
+    tap.take().encode(image)
+    with pytest.raises(TrainingRefused, match="was not seen to run"):
+        tap.take()
+
+
+def test_the_channels_of_all_stages_are_known():
+    assert EmbeddingTap(make_network()).channels == [4, 8, 8]
+
+
+def test_nnunets_primus_is_refused():
+    primus = pytest.importorskip("dynamic_network_architectures.architectures.primus", exc_type=ImportError)
+    network = primus.Primus(
+        1, embed_dim=24, patch_embed_size=(8, 8, 8), num_classes=2, eva_depth=1, eva_numheads=2, input_shape=(16, 16, 16)
+    )
+    with pytest.raises(TrainingRefused, match="Primus has no convolutional encoder"):
+        EmbeddingTap(network)
 
 
 def test_a_network_without_bottleneck_is_refused_by_name():
