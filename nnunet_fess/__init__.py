@@ -1,3 +1,3 @@
-"""FESS, contour-weighted and region-wise losses for nnU-Net v2, as an extension that leaves nnU-Net untouched."""
+"""FESS and contour-weighted losses for nnU-Net v2, as an extension that leaves nnU-Net untouched."""
 
 __version__ = "0.1.0"

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 on success, 1 after a `UserError`, 2 after wrong arguments, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="nnunet_fess",
-        description="FESS, contour-weighted and region-wise losses for nnU-Net v2.",
+        description="FESS and contour-weighted losses for nnU-Net v2.",
         epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
