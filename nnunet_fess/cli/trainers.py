@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nnunet_fess.trainers.catalogue import LOSSES, OPTIONS
+from nnunet_fess.trainers.catalogue import LOSSES, OPTIONS, Option
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,6 +40,12 @@ def trainer_list() -> list[dict[str, Any]]:
     ]
 
 
+def _default(option: Option) -> object:
+    if option.default is None and not option.excludes:
+        return "nnU-Net's"
+    return option.default or "off"
+
+
 def _as_text(listing: list[dict[str, Any]]) -> str:
     width = max(len(trainer["name"]) for trainer in listing)
     lines = []
@@ -51,7 +57,7 @@ def _as_text(listing: list[dict[str, Any]]) -> str:
         "Options, in the order in which a name gives them (X: a number, 0p8 = 0.8, 1em4 = 1e-4; N: a whole number):",
     ]
     for option in OPTIONS:
-        default = "nnU-Net's" if option.default is None else "off" if option.default is False else option.default
+        default = _default(option)
         accepts = "" if option.kind == "switch" else f"; {option.accepts[1]}"
         lines.append(f"  {'_' + option.form:<14} {option.help}  [default: {default}{accepts}]")
     lines += ["", "Example: nnUNetv2_train 517 3d_fullres 0 -tr nnUNetTrainerFESS_lambda0p8_100epochs"]
