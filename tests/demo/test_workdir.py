@@ -1,0 +1,104 @@
+import pytest
+from filelock import FileLock
+
+from nnunet_fess.cli.main import UserError
+from nnunet_fess.demo.workdir import MARKER, claim
+
+
+def _contents(folder):
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(MARKER))
+
+
+def _make(workdir):
+    (workdir.new("raw") / "deep").mkdir(parents=True)
+    (workdir.path / "raw" / "deep" / "file").write_text("x")
+    workdir.new("log").write_text("x")
+
+
+def test_makes_a_missing_folder(tmp_path):
+    with claim(tmp_path / "a" / "b") as workdir:
+        assert workdir.path.is_dir()
+
+
+def test_a_foreign_folder_is_refused_and_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match=r"thesis\.tex"), claim(tmp_path):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_second_run_clears_what_the_first_made_and_nothing_else(tmp_path):
+    with claim(tmp_path) as workdir:
+        _make(workdir)
+    (tmp_path / "notes.txt").write_text("added later")
+    with claim(tmp_path):
+        assert _contents(tmp_path) == ["notes.txt"]
+
+
+def test_a_second_run_after_a_crash_clears_too(tmp_path):
+    with pytest.raises(ZeroDivisionError), claim(tmp_path) as workdir:
+        _make(workdir)
+        _ = 1 / 0
+    with claim(tmp_path):
+        assert _contents(tmp_path) == []
+
+
+def test_a_foreign_file_in_the_way_is_refused(tmp_path):
+    with claim(tmp_path):
+        pass
+    (tmp_path / "raw").mkdir()
+    with claim(tmp_path) as workdir, pytest.raises(UserError, match="in its way"):
+        workdir.new("raw")
+    assert (tmp_path / "raw").is_dir()
+
+
+def test_remove_takes_only_what_was_made(tmp_path):
+    with claim(tmp_path) as workdir:
+        _make(workdir)
+        workdir.remove("raw")
+        assert _contents(tmp_path) == ["log"]
+        with pytest.raises(ValueError, match="not made"):
+            workdir.remove("notes.txt")
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "data").write_text("precious")
+    with claim(tmp_path / "work") as workdir:
+        workdir.new("raw").symlink_to(elsewhere)
+        workdir.remove("raw")
+    assert (elsewhere / "data").exists()
+    assert not (tmp_path / "work" / "raw").is_symlink()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"made": ["../thesis"]}', '{"made": [1]}', '{"made": null}'])
+def test_a_damaged_marker_is_refused(tmp_path, content):
+    work = tmp_path / "work"
+    work.mkdir()
+    (tmp_path / "thesis").write_text("precious")
+    (work / MARKER).write_text(content)
+    with pytest.raises(UserError, match="damaged"), claim(work):
+        pass
+    assert (tmp_path / "thesis").exists()
+
+
+def test_one_run_at_a_time(tmp_path):
+    with claim(tmp_path) as workdir:
+        _make(workdir)
+        with pytest.raises(UserError, match="another demo is running"), claim(tmp_path):
+            pass
+        assert _contents(tmp_path) == ["log", "raw"]
+
+
+def test_a_lock_left_by_a_killed_run_does_not_hold(tmp_path):
+    (tmp_path / (MARKER + ".lock")).touch()
+    with claim(tmp_path) as workdir:
+        assert FileLock(tmp_path / (MARKER + ".lock")).is_locked is False
+        assert workdir.path == tmp_path
+
+
+def test_a_file_is_no_workdir(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot use the working directory"), claim(tmp_path / "file"):
+        pass
