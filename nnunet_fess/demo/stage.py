@@ -1,0 +1,134 @@
+"""Runs one command of the demo: shown so that it can be copied, with progress, output in a log, no child left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnunet_fess.cli.main import UserError
+
+_EPOCH = re.compile(r"^\S+ \S+: Epoch (\d+)", re.MULTILINE)
+_TAIL_LINES = 15
+_PATIENCE = 5.0  # seconds a terminated command gets to end before it is killed
+
+
+class Shell:
+    """Runs commands one after the other, all with the same environment and log.
+
+    Args:
+        log: file that collects what the commands print.
+        environment: variables set on top of the present environment.
+    """
+
+    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+        self.log = log
+        self.commands: list[str] = []
+        self._environment = {**os.environ, **environment}
+
+    def run(self, title: str, command: Sequence[str], epochs: int | None = None) -> None:
+        """Run a command to its end.
+
+        Args:
+            title: what it does, in a few words.
+            command: the program and its arguments.
+            epochs: how many epochs the training will have, if it is one and the number is known; for the progress line only.
+
+        Raises:
+            UserError: it failed; the message ends with the last lines of its output.
+        """
+        line = shlex.join(command)
+        self.commands.append(line)
+        print(f"\n{title}\n  $ {line}", flush=True)
+        with self.log.open("ab") as log:
+            log.write(f"\n\n$ {line}\n".encode())
+            log.flush()
+            begin = log.tell()
+            code = self._wait(subprocess.Popen(command, stdout=log, stderr=log, **self._options()), begin, epochs)
+        if code != 0:
+            tail = "\n".join(f"  | {text}" for text in self._output(begin).splitlines()[-_TAIL_LINES:])
+            raise UserError(f"“{title}” failed with exit code {code}. The last lines of {self.log}:\n{tail}")
+
+    def _options(self) -> dict:
+        # A session of its own: nnU-Net's worker processes can then be ended together, and Ctrl-C reaches this process alone.
+        return {"stdin": subprocess.DEVNULL, "env": self._environment, "start_new_session": os.name == "posix"}
+
+    def _wait(self, process: subprocess.Popen, begin: int, epochs: int | None) -> int:
+        start = time.monotonic()
+        progress = _Progress()
+        try:
+            while True:
+                try:
+                    code = process.wait(timeout=0.5)
+                    break
+                except subprocess.TimeoutExpired:
+                    progress.show(self._epoch(begin, epochs), time.monotonic() - start)
+        except BaseException:
+            progress.end("stopped")
+            raise
+        finally:
+            _end(process)
+        progress.end(f"{'done' if code == 0 else 'failed'} after {time.monotonic() - start:.0f} s")
+        return code
+
+    def _epoch(self, begin: int, epochs: int | None) -> str:
+        seen = _EPOCH.findall(self._output(begin))
+        if not seen:
+            return "running"
+        return f"epoch {int(seen[-1]) + 1}" + (f" of {epochs}" if epochs else "")
+
+    def _output(self, begin: int) -> str:
+        with self.log.open("rb") as log:
+            log.seek(begin)
+            text = log.read().decode(errors="replace")
+        return re.sub(r"[^\n]*\r(?=[^\n])", "", text)  # of a progress bar, what it showed last
+
+
+class _Progress:
+    """One line that is rewritten on a terminal; elsewhere a line per news."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._news = "running"
+
+    def show(self, news: str, seconds: float) -> None:
+        if self._terminal:
+            print(f"\r\x1b[K  … {news}, {seconds:.0f} s", end="", flush=True)
+        elif news != self._news:
+            print(f"  … {news}, {seconds:.0f} s", flush=True)
+        self._news = news
+
+    def end(self, news: str) -> None:
+        print(f"{chr(13)}\x1b[K  {news}" if self._terminal else f"  {news}", flush=True)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End the process and, on POSIX, whatever it has started and not taken down itself."""
+    if os.name != "posix":
+        process.kill()
+        process.wait()
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            break
+        deadline = time.monotonic() + _PATIENCE
+        while _alive(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    process.wait()
+
+
+def _alive(process: subprocess.Popen) -> bool:
+    process.poll()  # reaps the leader, which else would stay in its group as a zombie
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,106 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nnunet_fess.cli.main import UserError
+from nnunet_fess.demo.stage import Shell
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie whose new parent is slow to reap it is dead enough.
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def _wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition()
+
+
+@pytest.fixture
+def shell(tmp_path):
+    return Shell(tmp_path / "demo.log", {"DEMO_VARIABLE": "set"})
+
+
+def test_shows_the_command_and_logs_its_output(shell, capsys):
+    shell.run("Say it", [sys.executable, "-c", "import os; print(os.environ['DEMO_VARIABLE'])", "a b"])
+    shown = capsys.readouterr().out
+    assert f"$ {sys.executable} -c 'import os; print" in shown
+    assert shown.rstrip().endswith("s")
+    assert "'a b'" in shell.commands[0]
+    log = shell.log.read_text()
+    assert log.splitlines()[-1] == "set"
+    assert f"$ {shell.commands[0]}" in log
+
+
+def test_a_failure_shows_the_last_lines_and_the_log(shell):
+    code = "import sys; print(*range(100), sep='\\n'); print('10%\\r20%\\rbroken', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(UserError) as caught:
+        shell.run("Break", [sys.executable, "-c", code])
+    message = str(caught.value)
+    assert "“Break” failed with exit code 3" in message
+    assert str(shell.log) in message
+    assert "  | broken" in message
+    assert "%" not in message
+    assert "\n  | 99" in message
+    assert "\n  | 5\n" not in message
+
+
+def test_a_failure_does_not_quote_an_earlier_command(shell):
+    shell.run("First", [sys.executable, "-c", "print('fine')"])
+    with pytest.raises(UserError) as caught:
+        shell.run("Second", [sys.executable, "-c", "raise SystemExit(1)"])
+    assert "fine" not in str(caught.value)
+
+
+def test_shows_the_epoch(shell, capsys):
+    code = "import time; print('2026-01-01 00:00:00.1: Epoch 1', flush=True); time.sleep(1.5)"
+    shell.run("Train", [sys.executable, "-c", code], epochs=6)
+    assert "epoch 2 of 6" in capsys.readouterr().out
+
+
+_PARENT = """
+import subprocess, sys, time
+children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])]
+open(sys.argv[1], "w").write(str(children[0].pid))
+{then}
+"""
+
+
+def test_no_child_outlives_a_finished_command(shell, tmp_path):
+    shell.run("Leave a child", [sys.executable, "-c", _PARENT.format(then=""), str(tmp_path / "pid")])
+    _wait_for(lambda: not _alive(int((tmp_path / "pid").read_text())))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_no_child_outlives_a_stopped_demo(tmp_path, number):
+    """A demo that is told to stop in the middle of a stage, seen from outside."""
+    demo = f"""
+import sys
+from pathlib import Path
+from nnunet_fess.cli.demo import _terminable
+from nnunet_fess.demo.stage import Shell
+with _terminable():
+    command = [sys.executable, "-c", {_PARENT.format(then="time.sleep(600)")!r}, {str(tmp_path / "pid")!r}]
+    Shell(Path({str(tmp_path / "log")!r}), {{}}).run("Wait", command)
+"""
+    process = subprocess.Popen([sys.executable, "-c", demo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pid_file = tmp_path / "pid"
+    _wait_for(lambda: pid_file.exists() and pid_file.read_text() != "")
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert out.rstrip().endswith("stopped")
+    _wait_for(lambda: not _alive(int(pid_file.read_text())))
