@@ -1,0 +1,78 @@
+"""What the demo measured: Dice per region and seconds per step, read from nnU-Net's own files; the table and the JSON."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_EPOCH_TIME = re.compile(r"Epoch time: ([\d.]+) s")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One trainer's results.
+
+    Attributes:
+        dice: region → mean Dice of the held-out patients.
+        seconds_per_step: see `seconds_per_step`.
+    """
+
+    dice: dict[str, float]
+    seconds_per_step: float
+
+
+def mean_dice(summary: Path, dataset_json: Path) -> dict[str, float]:
+    """Mean Dice per region, under the names that the dataset gives its regions.
+
+    Args:
+        summary: `summary.json` of `nnUNetv2_evaluate_folder`, which names regions by their label values.
+        dataset_json: the dataset's `dataset.json`.
+    """
+    means = {_values(ast.literal_eval(key)): mean for key, mean in json.loads(summary.read_text())["mean"].items()}
+    labels = json.loads(dataset_json.read_text())["labels"]
+    return {name: means[_values(label)]["Dice"] for name, label in labels.items() if name != "background"}
+
+
+def _values(label: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
+    return (label,) if isinstance(label, int) else tuple(label)
+
+
+def seconds_per_step(fold: Path) -> float:
+    """Seconds per training iteration: nnU-Net's "Epoch time", median over the epochs, divided by the iterations per epoch.
+
+    The median leaves out the first epoch's start-up. The few validation iterations are part of nnU-Net's epoch time.
+
+    Args:
+        fold: the folder of a finished training; its `training_log_*.txt` has the times, its `debug.json` the iterations.
+    """
+    text = "".join(log.read_text() for log in sorted(fold.glob("training_log_*.txt")))
+    times = [float(seconds) for seconds in _EPOCH_TIME.findall(text)]
+    iterations = int(json.loads((fold / "debug.json").read_text())["num_iterations_per_epoch"])
+    return statistics.median(times) / iterations
+
+
+def table(scores: Mapping[str, Score]) -> str:
+    """The results as text, one line per trainer."""
+    regions = list(next(iter(scores.values())).dice)
+    rows = [["", *(f"{region} Dice" for region in regions), "seconds per step"]]
+    rows += [
+        [name, *(f"{score.dice[region]:.3f}" for region in regions), f"{score.seconds_per_step:.3f}"]
+        for name, score in scores.items()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
+def write_results(target: Path, scores: Mapping[str, Score], context: Mapping[str, Any]) -> None:
+    """Write `{"trainers": {name: {"dice": {region: …}, "seconds_per_step": …}}}` and, beside "trainers", the context's keys."""
+    content = {"trainers": {name: asdict(score) for name, score in scores.items()}, **context}
+    target.write_text(json.dumps(content, indent=2) + "\n")
