@@ -14,8 +14,9 @@ import nibabel
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-SHAPE = (56, 64, 48)  # voxels
-SPACING = 2.5  # mm, isotropic: 140 × 160 × 120 mm, the size of a head
+# Voxels. Small enough for a patch to be the whole brain: a Dice loss learns nothing from patches without tumour.
+SHAPE = (40, 48, 40)
+SPACING = 3.5  # mm, isotropic: 140 × 168 × 140 mm, the size of a head
 ROOT = "MICCAI_BraTS17_Data_Training"
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -37,7 +38,7 @@ TISSUES = ("white", "grey", "csf", "edema", "necrosis", "enhancing")
 CONTRAST = np.array(
     [
         (340, 560, 570, 300),
-        (430, 430, 450, 420),
+        (410, 430, 450, 380),
         (130, 190, 200, 800),
         (760, 370, 380, 680),
         (400, 260, 250, 740),
@@ -77,7 +78,7 @@ def make_phantom(seed: int, patient: int, grade: str) -> Phantom:
     Args:
         seed: the download's seed.
         patient: number of the patient in it; every patient has a random stream of their own.
-        grade: "HGG" or "LGG"; low grade gliomas get a smaller core with a thinner enhancing rim.
+        grade: "HGG" or "LGG"; low grade gliomas get a smaller core with less necrosis.
 
     Returns:
         The patient's images and labels.
@@ -88,10 +89,10 @@ def make_phantom(seed: int, patient: int, grade: str) -> Phantom:
     middle = (size - 1) / 2
 
     # Anatomy: depth is 0 in the middle and 1 on the brain's surface; folds push CSF and grey matter to and fro below it.
-    depth = _ellipsoid(grid, middle, size * rng.uniform(0.40, 0.44, 3)) + 0.03 * _field(rng, 5)
+    depth = _ellipsoid(grid, middle, size * rng.uniform(0.40, 0.44, 3)) + 0.03 * _field(rng, 4)
     brain = depth < 1
-    folds = depth + 0.06 * _field(rng, 1.8)
-    fissure = np.abs(grid[0] - middle[0] + _field(rng, 6)) < 0.8
+    folds = depth + 0.06 * _field(rng, 1.5)
+    fissure = np.abs(grid[0] - middle[0] + _field(rng, 5)) < 0.7
     ventricles = np.minimum.reduce(
         [_ellipsoid(grid, middle + (side * 0.09, 0.02, 0.03) * size, size * (0.045, 0.17, 0.09)) for side in (-1, 1)]
     )
@@ -105,12 +106,12 @@ def make_phantom(seed: int, patient: int, grade: str) -> Phantom:
     # Tumour: one growth field per shell, each tied to the one around it, so that the shells are nested whatever the noise.
     side = rng.choice((-1, 1))
     centre = middle + size * (side * rng.uniform(0.14, 0.2), rng.uniform(-0.16, 0.16), rng.uniform(-0.08, 0.12))
-    radii = rng.uniform(9.5, 13, 3)
+    radii = size * rng.uniform(0.17, 0.22, 3)
     high_grade = grade == "HGG"
     distance = _ellipsoid(grid, centre, radii)
-    whole = (distance + 0.12 * _field(rng, 3) < 1) & brain
-    core = (distance + 0.08 * _field(rng, 2.5) < (0.74 if high_grade else 0.62)) & whole
-    necrosis = (distance + 0.06 * _field(rng, 2) < (0.46 if high_grade else 0.44)) & core
+    whole = (distance + 0.12 * _field(rng, 2.5) < 1) & brain
+    core = (distance + 0.08 * _field(rng, 2) < (0.76 if high_grade else 0.66)) & whole
+    necrosis = (distance + 0.06 * _field(rng, 1.5) < (0.48 if high_grade else 0.38)) & core
     labels = np.zeros(SHAPE, dtype=np.uint8)
     for mask, value in ((whole, EDEMA), (core, ENHANCING), (necrosis, NECROSIS)):
         labels[mask] = value
@@ -121,7 +122,7 @@ def make_phantom(seed: int, patient: int, grade: str) -> Phantom:
     for channel in range(len(MODALITIES)):
         # A partial-volume blur, tissue that is not all alike, the coil's bias field, then noise; each scan has its own scale.
         signal = gaussian_filter(CONTRAST[tissue, channel], 0.6) * (1 + 0.06 * _field(rng, 2))
-        signal = signal * (1 + 0.08 * _field(rng, 16)) + 30 * rng.standard_normal(SHAPE, dtype=np.float32)
+        signal = signal * (1 + 0.08 * _field(rng, 12)) + 30 * rng.standard_normal(SHAPE, dtype=np.float32)
         images[channel] = np.where(brain, np.clip(signal * rng.uniform(0.7, 1.4), 1, 4095), 0)
     return Phantom(images, labels)
 
