@@ -1,0 +1,143 @@
+"""The whole path, from the download to the table, through the commands a user would type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nnunet_fess.cli.env import DIRECTORY, VARIABLE
+from nnunet_fess.cli.main import UserError
+from nnunet_fess.demo import overlay, report
+from nnunet_fess.demo.phantom import PATIENTS, write_download
+from nnunet_fess.demo.stage import Shell
+from nnunet_fess.demo.trainers import DemoTrainer
+from nnunet_fess.demo.workdir import Workdir
+
+DATASET = "517"
+CONFIGURATION = "3d_fullres"
+PLANS = "nnUNetPlansCPU"
+PATCH = "32,40,32"
+FOLD = "0"
+LOG = "demo.log"
+RESULTS = "demo_results.json"
+INTERMEDIATE = ("download", "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "predictions")
+_PROGRAMS = (
+    "nnunet_fess",
+    "nnUNetv2_plan_and_preprocess",
+    "nnUNetv2_train",
+    "nnUNetv2_predict",
+    "nnUNetv2_evaluate_folder",
+)
+
+
+def environment(workdir: Path, cores: int) -> dict[str, str]:
+    """The variables that the demo's commands need.
+
+    Args:
+        workdir: where nnU-Net's three folders are.
+        cores: how many processor cores there are to share.
+    """
+    return {
+        **{name: str(workdir / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")},
+        VARIABLE: str(DIRECTORY),
+        # The network needs the cores too; nnU-Net's planner fails at 0.
+        "nnUNet_n_proc_DA": str(max(1, min(cores - 1, 8))),
+        "nnUNet_def_n_proc": str(min(cores, 8)),
+        # By default waiting threads burn their core; where other programs run too, that makes training several times slower.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        # Compiling takes longer than the demo's few steps; a user's own wandb account is none of the demo's business.
+        "nnUNet_compile": "f",
+        "nnUNet_wandb_enabled": "0",
+    }
+
+
+def program_path() -> str:
+    """A search path that holds all programs, those of this very installation first.
+
+    Raises:
+        UserError: one is missing.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    for program in _PROGRAMS:
+        if shutil.which(program, path=path) is None:
+            raise UserError(f"the program {program} was not found. Install this package again: pip install nnunet-fess")
+    return path
+
+
+def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: int, cores: int) -> dict[str, report.Score]:
+    """Run all stages and write results, pictures and log into the working directory.
+
+    Args:
+        workdir: claimed, hence empty of what an earlier demo made.
+        trainers: what to compare.
+        device: "cpu" or "cuda".
+        seed: of phantom and split.
+        cores: how many processor cores to use.
+
+    Returns:
+        Trainer's short name → results.
+
+    Raises:
+        UserError: a stage failed.
+    """
+    start = time.monotonic()
+    variables = environment(workdir.path, cores)
+    folders = {name: workdir.new(name) for name in INTERMEDIATE}
+    shell = Shell(workdir.new(LOG), {**variables, "PATH": program_path()})
+    workers = variables["nnUNet_def_n_proc"]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    print("All commands below run with these variables:", *(f"  {line}" for line in exports), sep="\n")
+
+    print(f"\nMake a phantom download of {len(PATIENTS)} patients in BraTS 2017's layout", flush=True)
+    download = write_download(folders["download"], seed)
+    print(f"  {download}")
+
+    convert = ["nnunet_fess", "convert", "brats2017", str(download), "-d", DATASET]
+    shell.run("Convert it to nnU-Net's format", [*convert, "--test-fraction", "0.25", "--seed", str(seed), "-np", workers])
+    dataset = next(folders["nnUNet_raw"].glob(f"Dataset{DATASET}_*"))
+    prepare = ["nnUNetv2_plan_and_preprocess", "-d", DATASET, "--verify_dataset_integrity", "-c", CONFIGURATION]
+    shell.run("Check, plan and preprocess", [*prepare, "-npfp", workers, "-np", workers])
+    shell.run("Cut the plans down to the size of the demo", ["nnunet_fess", "cpu-plans", DATASET, "--patch-size", PATCH])
+    plans = folders["nnUNet_preprocessed"] / dataset.name / f"{PLANS}.json"
+
+    scores, predictions = {}, {}
+    for trainer in trainers:
+        model = ["-p", PLANS, "-tr", trainer.full_name, "-device", device]
+        shell.run(f"Train {trainer.name}", ["nnUNetv2_train", DATASET, CONFIGURATION, FOLD, *model], trainer.epochs)
+        predicted = predictions[trainer.name] = folders["predictions"] / trainer.name
+        predict = ["nnUNetv2_predict", "-i", str(dataset / "imagesTs"), "-o", str(predicted), "-d", DATASET]
+        shell.run(
+            "Predict the held-out patients", [*predict, "-c", CONFIGURATION, "-f", FOLD, *model, "-npp", "1", "-nps", "1"]
+        )
+        evaluate = ["nnUNetv2_evaluate_folder", str(dataset / "labelsTs"), str(predicted)]
+        files = ["-djfile", str(dataset / "dataset.json"), "-pfile", str(plans)]
+        shell.run("Evaluate", [*evaluate, *files, "-np", workers])
+        fold = f"{trainer.full_name}__{PLANS}__{CONFIGURATION}/fold_{FOLD}"
+        scores[trainer.name] = report.Score(
+            report.mean_dice(predicted / "summary.json", dataset / "dataset.json"),
+            report.seconds_per_step(folders["nnUNet_results"] / dataset.name / fold),
+        )
+
+    for label in sorted((dataset / "labelsTs").glob("*.nii.gz")):
+        case = label.name.removesuffix(".nii.gz")
+        overlay.draw_case(dataset, case, predictions, workdir.new(f"overlay_{case}.png"))
+    context: dict[str, Any] = {
+        "trained_as": {trainer.name: trainer.full_name for trainer in trainers},
+        "seconds_per_step_is": "median epoch time of nnU-Net's log / training iterations per epoch",
+        "device": device,
+        "cores": cores,
+        "seed": seed,
+        "seconds": round(time.monotonic() - start, 1),
+        "versions": {name: version(name) for name in ("nnunet-fess", "nnunetv2", "torch")},
+        "commands": [*exports, *shell.commands],
+    }
+    report.write_results(workdir.new(RESULTS), scores, context)
+    return scores

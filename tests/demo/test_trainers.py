@@ -1,0 +1,51 @@
+import pytest
+
+from nnunet_fess.cli.main import UserError
+from nnunet_fess.demo.trainers import DEFAULT, LENGTH, choose
+
+EPOCHS = LENGTH["epochs"]
+TAIL = f"{LENGTH['iters']}iters_{LENGTH['valiters']}valiters"
+
+
+def test_a_bare_name_gets_the_demos_options():
+    (trainer,) = choose(["nnUNetTrainerFESS"], seed=7)
+    assert trainer.name == "nnUNetTrainerFESS"
+    assert trainer.full_name == f"nnUNetTrainerFESS_{EPOCHS}epochs_{TAIL}_seed7_noMirroring"
+    assert trainer.epochs == EPOCHS
+
+
+def test_the_defaults_are_fair_to_each_other():
+    """Same length, seed and mirroring for all: they differ in the loss alone."""
+    tails = {trainer.full_name.removeprefix(trainer.name) for trainer in choose(DEFAULT, seed=0)}
+    assert len(tails) == 1
+
+
+def test_spelt_out_options_win():
+    (trainer,) = choose(["nnUNetTrainerFESS_temp0p1_2epochs_seed3"], seed=7)
+    assert trainer.full_name == f"nnUNetTrainerFESS_temp0p1_2epochs_{TAIL}_seed3_noMirroring"
+    assert trainer.epochs == 2
+
+
+def test_nnunets_own_trainers_are_taken_as_they_are():
+    trainers = choose(["nnUNetTrainer", "nnUNetTrainer_5epochs"], seed=0)
+    assert [trainer.full_name for trainer in trainers] == ["nnUNetTrainer", "nnUNetTrainer_5epochs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nnUNetTrainerFES", "Did you mean nnUNetTrainerFESS"),
+        ("nnUNetTrainerFESS_noDS_3epochs", "Write nnUNetTrainerFESS_3epochs_noDS"),
+        ("nnUNetTrainerFESS_", "--trainers"),
+        ("ResNet", "nor is it one of nnU-Net's"),
+        ("DefinitelyNotATrainer", "nnunet_fess trainers"),
+    ],
+)
+def test_an_unknown_name_is_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        choose([name], seed=0)
+
+
+def test_two_names_of_one_trainer_are_refused():
+    with pytest.raises(UserError, match="twice"):
+        choose(["nnUNetTrainerFESS", "nnUNetTrainerFESS_seed0"], seed=0)
