@@ -42,7 +42,6 @@ DATASET = Dataset(
     },
     # The scans are not all stored in one orientation, which nnU-Net's default reader ignores.
     reader="NibabelIOWithReorient",
-    ct=True,
 )
 
 if __name__ == "__main__":

@@ -46,7 +46,6 @@ DATASET = Dataset(
         "licence": "see the Zenodo record",
     },
     reader="NibabelIOWithReorient",
-    ct=True,
 )
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -
         print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{prog} {dataset.name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{prog} {dataset.name}: interrupted; the same command goes on from here", file=sys.stderr)

@@ -128,7 +128,8 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    # a file name need not be text: what cannot be printed is shown as bytes
+    print(text.encode(errors="backslashreplace").decode(), flush=True)
 
 
 def _label_map(dataset: Dataset, options: Options, case: Case) -> dict[int, int]:
@@ -143,6 +144,8 @@ def _refuse_target(folder: Path, roots: Sequence[Path], options: Options) -> Non
     for root in roots:
         if folder.is_relative_to(root):
             raise ConversionError(f"the dataset would be written to {folder}, inside SOURCE {root}; choose another --raw")
+        if root.is_relative_to(folder):
+            raise ConversionError(f"SOURCE {root} lies in the dataset folder {folder}, which is replaced; move it elsewhere")
     others = (os.environ.get(name) for name in ("nnUNet_preprocessed", "nnUNet_results"))
     for place in (folder.parent, *(Path(other) for other in others if other)):
         for other in sorted(place.glob(f"Dataset{options.dataset_id:03d}_*")):
@@ -162,8 +165,7 @@ def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
         _partition(found.cases, options)  # too few patients are told now, not after an hour of reading
     reference = dataset.reference if dataset.reference in options.channels else options.channels[0]
     tasks = [
-        Task(case, options.channels, reference, _label_map(dataset, options, case), dataset.ct, options.sha256)
-        for case in found.cases
+        Task(case, options.channels, reference, _label_map(dataset, options, case), options.sha256) for case in found.cases
     ]
     results = sorted(run(check, tasks, options.workers, "check"), key=lambda result: result.case.scan.id)
     for result in results:

@@ -19,7 +19,7 @@ class Scan:
             take for a channel number.
         name: the download's own name.
         patient: the same key in every edition that numbers patients alike.
-        stratum: what splits are balanced by (grade, modality).
+        stratum: what splits are balanced by: grade, or modality ("CT" has no spacing of 1 mm by nature).
         needs_label: whether it lies where a label must be, so that a missing one is a defect and not a test case.
     """
 
@@ -80,7 +80,6 @@ class Dataset:
         targets: name → `Target`; the first is the default.
         group: the unit that no split may separate; the patient, unless patients cannot be told apart.
         reader: nnU-Net's reader, where its own choice is wrong.
-        ct: spacing (1, 1, 1) mm is then a sign of a lost header.
         about: description, reference and licence for `dataset.json`.
     """
 
@@ -94,4 +93,3 @@ class Dataset:
     about: Mapping[str, str]
     group: Callable[[Scan], str] = field(default=lambda scan: scan.patient)
     reader: str | None = None
-    ct: bool = False

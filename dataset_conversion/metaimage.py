@@ -6,9 +6,10 @@ voxels it has. So the stream is inflated here, where a wrong byte is an error.
 
 from __future__ import annotations
 
+import zlib
+
 import nibabel as nib
 import numpy as np
-from isal import igzip_lib, isal_zlib
 
 TYPES = {
     "MET_CHAR": "i1",
@@ -69,8 +70,8 @@ def read(content: bytes) -> tuple[nib.Nifti1Header, np.ndarray]:
     data = content[start:]
     if fields.get("CompressedData", "False").lower() == "true":
         try:
-            data = isal_zlib.decompress(data, 15, size)
-        except (igzip_lib.IsalError, EOFError) as error:  # type: ignore[misc]  # wrong in isal's stub
+            data = zlib.decompress(data, bufsize=size)
+        except zlib.error as error:
             raise ValueError(f"truncated or damaged ({error})") from error
     if len(data) < size:
         raise ValueError(f"truncated: {len(data)} of {size} bytes of voxels")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -50,7 +51,8 @@ def run(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, ti
 
 
 def _die_with_parent() -> None:
-    """End this worker when the converter is killed; it would otherwise wait for work for ever."""
+    """End this worker when the converter is killed, or it would wait for work for ever; Ctrl-C is the converter's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None  # we are in a worker
 

@@ -16,12 +16,12 @@ from dataset_conversion.facts import Dataset, Target
 
 REPORT = "conversion_report.json"
 NAMES = "original_names.json"
-LIBRARIES = ("nnunet-fess", "numpy", "nibabel", "isal")
+LIBRARIES = ("nnunet-fess", "numpy", "nibabel", "deflate", "isal")
 
 
 def to_json(content: Any) -> bytes:
     """Readable JSON in the given key order: the order of regions matters to nnU-Net."""
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(content, indent=2) + "\n").encode()  # ASCII: file names need not be text
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess restore") -
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{prog}: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 1
     names = load(dataset, NAMES)
     for edition, labels in names["labels"].items():

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") ->
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{prog}: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 1
     print(f"{folder / SPLITS}\nfold  repeat  training cases  validation cases")
     for index, repeat, size, fold in added:

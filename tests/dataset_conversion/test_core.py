@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -607,17 +608,25 @@ FIRST = {
 }
 
 
+@pytest.fixture(scope="module")
+def intact(laid_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the undamaged downloads become."""
+    folder = tmp_path_factory.mktemp("intact")
+    for name in FIRST:
+        assert main([name, str(laid_out / name), "-np", "1", "--raw", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize(("name", "damage", "message"), ACCEPTED, ids=lambda value: getattr(value, "__name__", ""))
 def test_defect_is_repaired_and_the_voxels_are_those_of_the_intact_download(
-    name: str, damage: Damage, message: str, download, laid_out: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+    name: str, damage: Damage, message: str, download, intact: Path, raw: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = download(name)
     damage(root)
     assert main([name, str(root), "-np", "1"]) == 0
     assert message in capsys.readouterr().out
-    assert main([name, str(laid_out / name), "-np", "1", "--raw", str(raw / "intact")]) == 0
     folder, case = FIRST[name]
-    for found, expected in zip(voxels_of(raw / folder, case), voxels_of(raw / "intact" / folder, case), strict=True):
+    for found, expected in zip(voxels_of(raw / folder, case), voxels_of(intact / folder, case), strict=True):
         assert np.array_equal(found, expected)
 
 
@@ -881,3 +890,19 @@ def test_report_is_the_same_wherever_the_source_lies(download, laid_out: Path, r
     assert main(["brats2017", str(laid_out / "brats2017"), "-np", "2", "--raw", str(raw / "b")]) == 0
     files = {path.relative_to(raw / "a"): path.read_bytes() for path in (raw / "a").rglob("*") if path.is_file()}
     assert files == {path.relative_to(raw / "b"): path.read_bytes() for path in (raw / "b").rglob("*") if path.is_file()}
+
+
+def test_source_inside_the_dataset_folder(laid_out: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = raw / "Dataset517_BraTS2017" / "download"
+    shutil.copytree(laid_out / "brats2017", source)
+    said = refused(["brats2017", str(source), "--overwrite"], capsys)
+    assert "which is replaced; move it elsewhere" in said
+    assert (source / T1).exists()
+
+
+def test_file_names_that_are_not_text(download, raw: Path) -> None:
+    root = download("brats2017")
+    root = root.rename(os.fsdecode(os.fsencode(root) + b"\xe4"))
+    assert main(["brats2017", str(root), "-np", "1", "--transfer", "reference"]) == 0
+    entries = json.loads((raw / "Dataset517_BraTS2017/dataset.json").read_text())["dataset"]
+    assert all(Path(image).exists() for entry in entries.values() for image in entry["images"])

@@ -1,0 +1,39 @@
+"""Label values, and whose word counts where a header says that axes point the other way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataset_conversion.check import BLOCK, UNMAPPED, correlation_ratio, looked_up
+
+LABEL_MAP = {0: 0, 2: 1, 1: 2, 4: 3}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 3 * BLOCK), st.integers(0, 1000), st.floats(0, 1))
+def test_lookup_is_that_of_a_plain_loop(size: int, seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(size) < share**4, rng.integers(0, 256, size), 0).astype(np.uint8)
+    assert looked_up(values, LABEL_MAP).tolist() == [LABEL_MAP.get(value, UNMAPPED) for value in values.tolist()]
+
+
+@pytest.mark.parametrize("position", [0, BLOCK - 1, BLOCK, 3 * BLOCK - 1, 3 * BLOCK + 5])
+def test_a_single_unknown_value_is_found_wherever_it_is(position: int) -> None:
+    values = np.zeros(3 * BLOCK + 6, np.uint8)
+    values[position] = 3
+    assert np.flatnonzero(looked_up(values, LABEL_MAP) == UNMAPPED).tolist() == [position]
+
+
+def test_correlation_ratio_by_hand() -> None:
+    image = np.array([0, 1, 1, 3, 3])  # 0 is outside the head
+    assert correlation_ratio(np.array([0, 0, 0, 1, 1]), image) == 1
+    assert correlation_ratio(np.array([0, 0, 1, 0, 1]), image) == 0
+    # means 5/3 and 3 around 2: (3 * 1/9 + 1) / 4
+    assert correlation_ratio(np.array([1, 0, 0, 0, 1]), image) == pytest.approx(1 / 3)
+
+
+def test_correlation_ratio_of_nothing_to_explain() -> None:
+    assert correlation_ratio(np.array([0, 1, 1]), np.array([0, 5, 5])) == 0
