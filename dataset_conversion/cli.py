@@ -126,14 +126,19 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
     )
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -> int:
-    """Convert one download; returns the exit code."""
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """One command per dataset."""
     parser = argparse.ArgumentParser(prog=prog, description="Write a raw download in nnU-Net's format.", epilog=EPILOG)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for dataset in datasets().values():
         command = commands.add_parser(dataset.name, help=dataset.about["description"], epilog=EPILOG)
         _add_arguments(command, dataset)
-    chosen = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -> int:
+    """Convert one download; returns the exit code."""
+    chosen = make_parser(prog).parse_args(argv)
     dataset = datasets()[chosen.dataset]
     try:
         convert(dataset, chosen.sources, _options(dataset, chosen))

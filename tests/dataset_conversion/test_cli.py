@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dataset_conversion.cli import main
+from dataset_conversion.catalogue import datasets
+from dataset_conversion.cli import main, make_parser
 
 DATASETS = {
     "brats2016": ["brats2016"],
@@ -145,6 +146,15 @@ def test_module_runs_as_a_command(laid_out: Path, raw: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "4 scans of 4 patients" in result.stdout
     assert not list(raw.iterdir())
+
+
+@pytest.mark.parametrize("name", datasets())
+def test_page_of_a_dataset_shows_commands_that_exist(name: str) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / f"convert-{name}.md"
+    commands = [line.split()[3:] for line in page.read_text().splitlines() if line.startswith("$ nnunet_fess convert")]
+    assert commands
+    for command in commands:
+        assert make_parser("").parse_args(command).dataset == name
 
 
 @pytest.mark.slow
