@@ -11,6 +11,7 @@ than turned into one-hot channels: the memory kept for the backward pass is one 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -74,7 +75,8 @@ def class_sums(net_output: Tensor, target: Target, contour: Tensor | None = None
         valid, contour, weight = (None if x is None else x.flatten(2) for x in (target.valid, contour, weight))
         if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
             logits = logits.masked_fill(~valid, 0)
-            weight = valid.to(logits.dtype) if weight is None else weight * valid
+            weight = valid if weight is None else weight * valid
+        weight = None if weight is None else weight.to(logits.dtype)
         terms = target.classes[:, :1].numel() if valid is None else valid.sum()
         terms = torch.as_tensor(terms, dtype=logits.dtype, device=logits.device)
         classes = target.classes.flatten(2)
@@ -89,26 +91,38 @@ def _softmax_sums(
     logits: Tensor, labels: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, classes, _ = logits.shape
-    parts = 1 if contour is None else 2
+    shape = (batch, 1 if contour is None else 2, classes)
+    last = batch * shape[1] * classes
     # One bin per sample, part and class; ignored voxels go to an extra bin that nobody reads.
-    bins = labels[:, 0] + torch.arange(batch, device=labels.device)[:, None] * (parts * classes)
+    bins = torch.arange(0, last, shape[1] * classes, device=labels.device).view(batch, 1, 1) + labels
     if contour is not None:
-        bins = bins + contour[:, 0] * classes
-    last = batch * parts * classes
+        bins.add_(contour, alpha=classes)
     if valid is not None:
-        bins = bins.masked_fill(~valid[:, 0], last)
-    actual = _sum_bins(torch.ones_like(bins, dtype=torch.float32), bins, last + 1)[:-1].to(logits.dtype)
+        bins.masked_fill_(~valid, last)
+    actual = sum_bins(logits.new_ones(1), bins, shape)
     predicted, hit, entropy = _SoftmaxSums.apply(
-        logits, labels, bins, last + 1, None if valid is None else valid.to(logits.dtype), weight
+        logits, labels, bins, shape, None if valid is None else valid.to(logits.dtype), weight
     )
-    shape = (batch, parts, classes)
-    return predicted, hit[:-1].view(shape), actual.view(shape), entropy
+    return predicted, hit, actual, entropy
 
 
-def _sum_bins(values: Tensor, bins: Tensor, number: int) -> Tensor:
-    """Σ of the values in each bin. In float64, for a running float32 sum loses digits after 10^5 terms."""
-    total = torch.zeros(number, dtype=torch.float64, device=values.device)
-    return total.index_add_(0, bins.flatten(), values.flatten().double())
+def sum_bins(values: Tensor, bins: Tensor, shape: tuple[int, int, int], scatter: bool | None = None) -> Tensor:
+    """Σ of the values in each bin.
+
+    Args:
+        values: (B, 1, voxels), or one value for all.
+        bins: (B, 1, voxels) int64, indices into the flattened result; one past its end: left out.
+        shape: of the result, (B, R, C).
+        scatter: how. True: one pass that adds each value to its bin, in float64, for a running float32 sum loses digits
+            after 10^5 terms. False: a masked sum per class, because the threads of a GPU would queue for the few bins.
+            None: by device.
+    """
+    if bins.device.type == "cpu" if scatter is None else scatter:
+        total = values.new_zeros(math.prod(shape) + 1, dtype=torch.float64)
+        total.scatter_add_(0, bins.flatten(), values.double().flatten().expand(bins.numel()))
+        return total[:-1].view(shape).to(values.dtype)
+    numbers = torch.arange(math.prod(shape), device=bins.device).view(*shape, 1)
+    return torch.stack([torch.where(bins == part, values, 0).sum(2) for part in numbers.unbind(1)], 1)
 
 
 class _SoftmaxSums(Function):
@@ -121,14 +135,21 @@ class _SoftmaxSums(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, labels: Tensor, bins: Tensor, number: int, valid: Tensor | None, weight: Tensor | None
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        bins: Tensor,
+        shape: tuple[int, int, int],
+        valid: Tensor | None,
+        weight: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_p = torch.log_softmax(logits, 1)
-        log_p_true = log_p.gather(1, labels)
-        probability = log_p.exp_()
+        probability = torch.softmax(logits, 1)
+        # log p_y by way of the largest class, whose probability cannot underflow; cheaper than all of log p.
+        log_p_true = logits.gather(1, labels).sub_(logits.amax(1, keepdim=True))
+        log_p_true += probability.amax(1, keepdim=True).log_()
         entropy = -(log_p_true if weight is None else log_p_true * weight).sum()
         p_true = log_p_true.exp_()
-        hit = _sum_bins(p_true, bins, number).to(logits.dtype)
+        hit = sum_bins(p_true, bins, shape)
         predicted = probability.sum(2) if valid is None else (probability * valid).sum(2)
         ctx.save_for_backward(probability, p_true, labels, bins, valid, weight)
         return predicted, hit, entropy
@@ -139,10 +160,11 @@ class _SoftmaxSums(Function):
         ctx: Any, grad_predicted: Tensor, grad_hit: Tensor, grad_entropy: Tensor
     ) -> tuple[Tensor, None, None, None, None, None]:
         probability, p_true, labels, bins, valid, weight = ctx.saved_tensors
-        slope = grad_predicted[:, :, None]
-        own = p_true * grad_hit[bins][:, None] - (grad_entropy if weight is None else grad_entropy * weight)
-        common = (probability * slope).sum(1, keepdim=True).add_(own)
-        grad = (slope - common).mul_(probability).scatter_add_(1, labels, own)
+        per_bin = F.pad(grad_hit.flatten(), (0, 1))
+        own = per_bin.index_select(0, bins.flatten()).view_as(p_true).mul_(p_true)
+        own -= grad_entropy if weight is None else grad_entropy * weight
+        common = torch.bmm(grad_predicted[:, None], probability).add_(own)
+        grad = (grad_predicted[:, :, None] - common).mul_(probability).scatter_add_(1, labels, own)
         return grad if valid is None else grad.mul_(valid), None, None, None, None, None
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunet_fess.losses.sums import class_sums
+from nnunet_fess.losses.sums import class_sums, sum_bins
 from nnunet_fess.losses.target import parse_target
 
 
@@ -55,3 +55,17 @@ def test_confident_mistakes_have_a_finite_cross_entropy():
     logits[:, 0] = 500.0
     sums = class_sums(logits, parse_target(logits, torch.ones(1, 1, 4, 4)))
     assert sums.mean_cross_entropy == 500
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_both_ways_to_sum_bins_agree(dtype):
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 2, 3)
+    bins = torch.randint(0, 6, (2, 1, 500), generator=generator) + torch.tensor([0, 6]).view(2, 1, 1)
+    bins[:, :, :20] = 12  # left out
+    for values in (torch.rand(2, 1, 500, generator=generator, dtype=dtype), torch.ones(1, dtype=dtype)):
+        scattered, masked = (sum_bins(values, bins, shape, scatter) for scatter in (True, False))
+        assert scattered.shape == shape
+        assert scattered.dtype == dtype
+        assert torch.allclose(scattered, masked)
+    assert scattered.sum() == 2 * 480
