@@ -6,23 +6,40 @@ from gloo import run_on_two_ranks
 
 from nnunet_fess.losses.gather import gather_over_ranks
 
-
-def gathered(rank: int, rows: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    own = rows[rank].requires_grad_()
-    everything = gather_over_ranks(own)
-    (everything**3).sum().backward()
-    return everything.detach(), own.grad
+SIZES = [(2, 2), (1, 3), (0, 2)]
 
 
-@pytest.mark.parametrize("sizes", [(2, 2), (1, 3), (0, 2)])
-def test_every_rank_has_all_rows_and_the_gradient_of_one_process(tmp_path, sizes):
-    rows = [torch.randn(size, 3, dtype=torch.float64) for size in sizes]
-    whole = torch.cat(rows).requires_grad_()
+def rows_of_both(sizes: tuple[int, int]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(size, 3, dtype=torch.float64, generator=generator) for size in sizes]
+
+
+def gathered(rank: int) -> dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]:
+    results = {}
+    for sizes in SIZES:
+        own = rows_of_both(sizes)[rank].requires_grad_()
+        everything = gather_over_ranks(own)
+        (everything**3).sum().backward()
+        results[sizes] = everything.detach(), own.grad
+    return results
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return run_on_two_ranks(gathered, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_every_rank_has_all_rows(ranks, sizes):
+    whole = torch.cat(rows_of_both(sizes))
+    assert all(torch.equal(results[sizes][0], whole) for results in ranks)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_mean_gradient_is_that_of_one_process(ranks, sizes):
+    whole = torch.cat(rows_of_both(sizes)).requires_grad_()
     (whole**3).sum().backward()
-    results = run_on_two_ranks(gathered, tmp_path, [part.clone() for part in rows])
-    assert all(torch.equal(everything, whole.detach()) for everything, _ in results)
-    # DDP divides by the number of ranks.
-    assert torch.allclose(torch.cat([gradient for _, gradient in results]) / 2, whole.grad)
+    assert torch.allclose(torch.cat([results[sizes][1] for results in ranks]) / len(ranks), whole.grad)
 
 
 def test_without_ranks_nothing_happens():
