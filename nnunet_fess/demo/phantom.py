@@ -106,12 +106,13 @@ def make_phantom(seed: int, patient: int, grade: str) -> Phantom:
     # Tumour: one growth field per shell, each tied to the one around it, so that the shells are nested whatever the noise.
     side = rng.choice((-1, 1))
     centre = middle + size * (side * rng.uniform(0.14, 0.2), rng.uniform(-0.16, 0.16), rng.uniform(-0.08, 0.12))
-    radii = size * rng.uniform(0.17, 0.22, 3)
+    # Large, because the smaller a region, the more steps a Dice loss needs before it lets go of the background.
+    radii = size * rng.uniform(0.21, 0.25, 3)
     high_grade = grade == "HGG"
     distance = _ellipsoid(grid, centre, radii)
     whole = (distance + 0.12 * _field(rng, 2.5) < 1) & brain
-    core = (distance + 0.08 * _field(rng, 2) < (0.76 if high_grade else 0.66)) & whole
-    necrosis = (distance + 0.06 * _field(rng, 1.5) < (0.48 if high_grade else 0.38)) & core
+    core = (distance + 0.08 * _field(rng, 2) < (0.84 if high_grade else 0.76)) & whole
+    necrosis = (distance + 0.06 * _field(rng, 1.5) < (0.50 if high_grade else 0.42)) & core
     labels = np.zeros(SHAPE, dtype=np.uint8)
     for mask, value in ((whole, EDEMA), (core, ENHANCING), (necrosis, NECROSIS)):
         labels[mask] = value
