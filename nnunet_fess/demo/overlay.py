@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 # Label values as the converter writes them, and what became of each voxel of the whole tumour.
 CLASSES = {1: ("edema", "gold"), 2: ("necrosis, non-enhancing", "dodgerblue"), 3: ("enhancing", "red")}
-OUTCOMES = {"true positive": "limegreen", "false positive": "red", "false negative": "dodgerblue"}
+OUTCOMES = {"true positive": "limegreen", "false positive": "magenta", "false negative": "cyan"}
 _OPACITY = 0.55
 
 
