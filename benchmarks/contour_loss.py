@@ -1,0 +1,230 @@
+"""What the contour-weighted loss costs: against nnU-Net's default, scipy's contours and the authors' way.
+
+    python benchmarks/contour_loss.py [--size 64] [--batch 2] [--classes 4 16] [--repeats 15] [--device cpu] [--json FILE]
+
+All candidates run in turn in one process, round after round; the ratios are of their medians. On a CPU the clock is the
+process's own CPU time on one thread, which other loads of the machine disturb least; on a GPU it is wall time, synchronised.
+Peak memory is what a loss takes beyond its inputs, forward and backward, the gradient included: the high-water mark of
+resident memory in a fork (Linux), or of torch's allocator on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from scipy.ndimage import binary_erosion
+from torch import Tensor
+
+from nnunet_fess.losses import CWCDLoss, DiceCELoss, contour_map
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+ITERATIONS = 6
+
+
+def example(batch: int, classes: int, size: int, device: str) -> tuple[Tensor, Tensor]:
+    """Logits (B, C, n, n, n) and int16 labels, as nnU-Net's data loader hands them over, in blobs of some 16 voxels."""
+    torch.manual_seed(0)
+    blobs = F.interpolate(torch.randn(batch, classes, *[max(size // 8, 2)] * 3), size=(size,) * 3, mode="trilinear")
+    labels = blobs.argmax(1, keepdim=True).to(torch.int16)
+    return torch.randn(batch, classes, size, size, size).to(device).requires_grad_(), labels.to(device)
+
+
+def scipy_contours(labels: Tensor, classes: int) -> np.ndarray:
+    """(B, C, *spatial) bool: the contour of every class, eroded one class and sample after the other."""
+    box = np.ones((3, 3, 3), bool)
+    return np.stack(
+        [
+            [(y == j) ^ binary_erosion(y == j, box, iterations=ITERATIONS) for j in range(classes)]
+            for y in labels[:, 0].cpu().numpy()
+        ]
+    )
+
+
+def authors_way(net_output: Tensor, target: Tensor) -> Tensor:
+    """CWCD as the released code goes about it: contours per class with scipy, one-hot truth, lists of indices.
+
+    Written from the description of that code; its contours are made beforehand and read from files, here they are made.
+    """
+    classes = net_output.shape[1]
+    contours = torch.from_numpy(scipy_contours(target, classes)).to(net_output.device)
+    truth = F.one_hot(target[:, 0].long(), classes).movedim(-1, 1).float()
+    probability = net_output.softmax(1)
+    dice = net_output.new_zeros(())
+    for inside in (True, False):
+        predicted, actual = [], []
+        for j in range(1, classes):
+            index = torch.nonzero(contours[:, j] == inside, as_tuple=True)
+            predicted.append(probability[:, j][index])
+            actual.append(truth[:, j][index])
+        p, g = torch.cat(predicted), torch.cat(actual)
+        dice = dice + 1 - (2 * (p * g).sum() + 1e-3) / (p.sum() + g.sum() + 1e-3)
+    entropy = F.cross_entropy(net_output, target[:, 0].long(), reduction="none")
+    weight = 1 + 2 * contours.sum(1).clamp(max=1)
+    return dice + (weight * entropy).mean() + entropy.mean()
+
+
+def losses() -> dict[str, Loss]:
+    """The candidates by name."""
+    options = {"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    return {
+        "nnU-Net DC_and_CE_loss": DC_and_CE_loss(options, {}, dice_class=MemoryEfficientSoftDiceLoss),
+        "CWCD": CWCDLoss(iterations=ITERATIONS),
+        "CWCD adaptive": CWCDLoss(iterations=ITERATIONS, adaptive=True),
+        "DiceCE": DiceCELoss(),
+        "CWCD, authors' way": authors_way,
+    }
+
+
+def medians(candidates: Mapping[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, float]:
+    """Median milliseconds of each, all of them in turn in every round; the first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(options.repeats + 1):
+        for name, candidate in candidates.items():
+            begin = _now(options.device)
+            candidate()
+            times[name].append(1e3 * (_now(options.device) - begin))
+    return {name: round(statistics.median(values[1:]), 3) for name, values in times.items()}
+
+
+def _now(device: str) -> float:
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def step(loss: Loss, net_output: Tensor, target: Tensor) -> None:
+    """Forward and backward."""
+    net_output.grad = None
+    loss(net_output, target).backward()
+
+
+def peak_mib(name: str, batch: int, classes: int, size: int, device: str) -> float:
+    """Highest memory of one forward and backward, beyond the inputs, in MiB."""
+    loss = losses()[name]
+    step(loss, *example(1, classes, 16, device))  # what a first call loads is not the loss's memory
+    net_output, target = example(batch, classes, size, device)
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(loss, net_output, target)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
+    before = _status("VmRSS")
+    step(loss, net_output, target)
+    return (_status("VmHWM") - before) / 2**10
+
+
+def _status(key: str) -> int:
+    """KiB from the kernel's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
+
+def peaks(names: list[str], options: argparse.Namespace, classes: int) -> dict[str, float]:
+    """Peak memory of each loss; on a CPU in a fork of this process, so that none finds pages another has left."""
+    arguments = (options.batch, classes, options.size, options.device)
+    if options.device != "cpu":
+        return {name: round(peak_mib(name, *arguments), 2) for name in names}
+    found = {}
+    for name in names:
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            found[name] = round(pool.apply(peak_mib, (name, *arguments)), 2)
+    return found
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Where and with what the numbers were taken."""
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    )
+    here = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("torch", "nnunetv2", "numpy", "scipy", "nnunet-fess")},
+        "commit": commit,
+    }
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=64, help="voxels per axis")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=[4, 16], help="the authors' way runs with the first number only"
+    )
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="file to write")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    result: dict[str, Any] = {"options": {k: v for k, v in vars(options).items() if k != "json"}}
+    result |= {"machine": machine(options.device), "loss": {}, "contour": {}}
+    candidates = losses()
+    base, own = "nnU-Net DC_and_CE_loss", "CWCD"
+    lean = [name for name in candidates if candidates[name] is not authors_way]
+    # Memory first: what the timings leave behind would hide it.
+    mebibytes = {classes: peaks(lean, options, classes) for classes in options.classes}
+    for classes in options.classes:
+        inputs = example(options.batch, classes, options.size, options.device)
+        names = list(candidates) if classes == options.classes[0] else lean
+        milliseconds = medians({name: partial(step, candidates[name], *inputs) for name in names}, options)
+        result["loss"][str(classes)] = {
+            "milliseconds": milliseconds,
+            "ratio": {name: round(value / milliseconds[base], 3) for name, value in milliseconds.items()},
+            "peak MiB": mebibytes[classes],
+            "peak ratio": {name: round(value / mebibytes[classes][base], 3) for name, value in mebibytes[classes].items()},
+        }
+    few, many = (example(options.batch, classes, options.size, options.device)[1].to(torch.uint8) for classes in (2, 16))
+    four = example(options.batch, 4, options.size, options.device)[1].to(torch.uint8)
+    milliseconds = medians(
+        {
+            "2 classes": lambda: contour_map(few, ITERATIONS),
+            "16 classes": lambda: contour_map(many, ITERATIONS),
+            "4 classes": lambda: contour_map(four, ITERATIONS),
+            "4 classes adaptive": lambda: contour_map(four, ITERATIONS, adaptive=True),
+            "4 classes, scipy per class": lambda: scipy_contours(four, 4),
+        },
+        options,
+    )
+    result["contour"] = {
+        "milliseconds": milliseconds,
+        "16 classes / 2 classes": round(milliseconds["16 classes"] / milliseconds["2 classes"], 3),
+        "ours / scipy": round(milliseconds["4 classes"] / milliseconds["4 classes, scipy per class"], 3),
+    }
+    slow = result["loss"][str(options.classes[0])]["milliseconds"]
+    result["authors' way / ours"] = round(slow["CWCD, authors' way"] / slow[own], 1)
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    print(text)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
