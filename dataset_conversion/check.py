@@ -101,6 +101,8 @@ class _Findings(list[str]):
             self.append(str(error))
         except OSError as error:
             self.append(f"cannot be read: {error.strerror}")
+        except MemoryError:
+            self.append("does not fit into the memory; use a smaller -np")
         return None
 
 

@@ -23,7 +23,7 @@ from dataset_conversion.facts import LABEL, Dataset
 from dataset_conversion.grouping import Member, folds, hold_out
 from dataset_conversion.parallel import run
 from dataset_conversion.sources import Case, Index, drop_overlap, index, resolve
-from dataset_conversion.staging import staged
+from dataset_conversion.staging import remove_replaced, staged
 from dataset_conversion.write import Job, file_names, image_paths, write
 
 UNDECIDING = ("raw", "workers", "dry_run", "overwrite")  # options that say how, not what
@@ -99,6 +99,7 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
         return folder
     if folder.exists() and not options.overwrite:
         _refuse_difference(folder, content, jobs)
+        remove_replaced(folder)
         _say(f"{folder} is already there, complete and made of the same files with the same options")
         return folder
     _refuse_full_disk(folder, jobs)

@@ -73,7 +73,12 @@ def report(
                 "stratum": result.case.scan.stratum,
                 "subset": "test" if result.case.scan.id in test else "training",
                 "files": {
-                    role: {"source": file.source.relative, "size": file.size, "crc32": f"{file.crc32:08x}"}
+                    role: {
+                        "root": file.source.root,
+                        "source": file.source.relative,
+                        "size": file.size,
+                        "crc32": f"{file.crc32:08x}",
+                    }
                     | ({"sha256": file.sha256} if file.sha256 else {})
                     for role, file in sorted(result.files.items())
                 },

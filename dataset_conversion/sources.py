@@ -22,10 +22,11 @@ MSD_TASK01 = re.compile(r"BRATS_\d{3}\.nii\.gz")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file: where it is, and its name relative to the SOURCE it was found under."""
+    """One file: where it is, its name relative to the SOURCE it was found under, and which SOURCE that was."""
 
     path: Path
     relative: str
+    root: int = 0
 
 
 @dataclass
@@ -117,7 +118,7 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
     sections: dict[str, set[Path]] = defaultdict(set)
     archives: list[str] = []
     linked: set[str] = set()
-    for root in roots:
+    for number, root in enumerate(roots):
 
         def unlisted(folder: Path, message: str, root: Path = root) -> None:
             result.problems.append(Problem("-", folder.relative_to(root).as_posix(), message))
@@ -143,7 +144,7 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
                         known = scans.setdefault(scan.id, scan)
                         if known.name.lower() != scan.name.lower():
                             raise ConversionError(f"{known.name} and {scan.name} would both become case {scan.id}")
-                        candidates[scan.id][role].append(SourceFile(path, relative))
+                        candidates[scan.id][role].append(SourceFile(path, relative, number))
                         sections[scan.id].add(_section(path, scan))
     _refuse_nothing(scans, dataset, roots, archives)
 

@@ -71,11 +71,14 @@ def append(folder: Path, sizes: Sequence[int], repeats: int, seed: int, fold: in
     copies = [folder / SPLITS]
     preprocessed = Path(os.environ.get("nnUNet_preprocessed") or folder / "-") / folder.name / SPLITS
     if preprocessed.exists():
-        if json.loads(preprocessed.read_text()) != splits:
+        other = json.loads(preprocessed.read_text())
+        # one may have more folds, if we were killed between writing the two
+        if any(mine["train"] != its["train"] or mine["val"] != its["val"] for mine, its in zip(splits, other, strict=False)):
             raise ConversionError(
                 f"{preprocessed} differs from {folder / SPLITS}: nnU-Net would refuse one of them. Delete the former, "
                 "or the preprocessed dataset, if the dataset was converted anew"
             )
+        splits = max(splits, other, key=len)
         copies.append(preprocessed)
     members = [Member(id, cases[id]["group"], cases[id]["stratum"]) for id in splits[fold]["train"]]
     result = []

@@ -51,12 +51,20 @@ def staged(folder: Path, identity: str, say: Callable[[str], None]) -> Iterator[
         except Exception:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        old = folder.with_name(f".{folder.name}.old")
-        _remove(old)
+        remove_replaced(folder)
         if os.path.lexists(folder):
-            folder.rename(old)
+            folder.rename(_replaced(folder))
         staging.rename(folder)
-        _remove(old)
+        remove_replaced(folder)
+
+
+def remove_replaced(folder: Path) -> None:
+    """Remove what `folder` replaced, which a process that was killed in the last moment leaves behind."""
+    _remove(_replaced(folder))
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _remove(path: Path) -> None:
@@ -76,8 +84,10 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise ConversionError(f"another process is writing {folder}; wait for it") from error
+        except OSError:
+            pass  # a file system without locks: two conversions at the same time are then not noticed
         yield
     finally:
         os.close(descriptor)

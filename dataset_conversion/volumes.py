@@ -76,16 +76,15 @@ def read(path: Path) -> Volume:
             header, voxels = metaimage.read(content)
         else:
             header, voxels = _read_compressed(content) if compressed else _read_nifti(content)
+        shape = header.get_data_shape()
+        usual = not isinstance(header, nib.Nifti2Header) and not (len(shape) > 3 and set(shape[3:]) == {1})
+        header = header if usual else _as_nifti1(header, shape[:3])
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ConversionError(f"truncated or damaged gzip ({error}); fetch it again") from error
-    except ValueError as error:
+    except (ValueError, OverflowError, KeyError, HeaderDataError, WrapStructError) as error:
         raise ConversionError(f"{error}; fetch it again or repair it") from error
-    shape = header.get_data_shape()
     form: str | None = ".mha" if is_mha else ENDING if compressed else ".nii"
-    if not path.name.lower().endswith(str(form)):
-        form = None
-    if isinstance(header, nib.Nifti2Header) or (len(shape) > 3 and set(shape[3:]) == {1}):
-        header = _as_nifti1(header, shape[:3])
+    if not usual or not path.name.lower().endswith(str(form)):
         form = None
     if len(header.get_data_shape()) != 3:
         raise ConversionError(f"3-D volume expected, found shape {tuple(shape)}; one file per channel")
@@ -100,7 +99,7 @@ def _read_compressed(content: bytes) -> tuple[nib.Nifti1Header, np.ndarray]:
     if size <= LARGEST_RATIO * len(content):  # else the last bytes are no size, and would have us allocate 4 GB
         try:
             return _read_nifti(deflate.gzip_decompress(content, size))
-        except (deflate.DeflateError, ValueError):
+        except (deflate.DeflateError, ValueError, OverflowError):
             pass  # several members, which the standard library reads, or a defect, which it names
     return _read_nifti(gzip.decompress(content))
 
@@ -111,16 +110,16 @@ def _read_nifti(content: bytes | bytearray) -> tuple[nib.Nifti1Header, np.ndarra
     magic = content[344:347] if kind is nib.Nifti1Header else content[4:7]
     if len(content) < kind.sizeof_hdr or magic != b"n+" + (b"1" if kind is nib.Nifti1Header else b"2"):
         raise ValueError("not a NIfTI file")
+    # unchecked: nibabel's check would turn a spacing of 0 into 1 mm without a word
+    header = kind.from_fileobj(io.BytesIO(content[: kind.sizeof_hdr]), check=False)
     try:
-        # unchecked: nibabel's check would turn a spacing of 0 into 1 mm without a word
-        header = kind.from_fileobj(io.BytesIO(content[: kind.sizeof_hdr]), check=False)
         dtype = header.get_data_dtype()
-        if header["pixdim"][0] not in (-1, 1):
-            header["pixdim"][0] = 1  # the standard: 0 means 1
-        header.get_qform()
-        header.get_slope_inter()
-    except (HeaderDataError, WrapStructError, KeyError) as error:
-        raise ValueError(f"damaged NIfTI header ({error})") from error
+    except KeyError as error:
+        raise ValueError(f"damaged NIfTI header (data type {error})") from error
+    if header["pixdim"][0] not in (-1, 1):
+        header["pixdim"][0] = 1  # the standard: 0 means 1
+    header.get_qform()  # both raise if they make no sense
+    header.get_slope_inter()
     if not 1 <= header["dim"][0] <= 7 or min(header.get_data_shape()) < 1:
         raise ValueError(f"damaged NIfTI header (dimensions {header['dim'].tolist()})")
     count, offset = math.prod(header.get_data_shape()), int(header["vox_offset"])

@@ -93,10 +93,21 @@ def test_preprocessed_copy_follows(dataset: Path, tmp_path: Path, monkeypatch: p
 def test_other_preprocessed_splits_are_refused(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "preprocessed" / dataset.name / SPLITS
     copy.parent.mkdir(parents=True)
-    copy.write_text("[]")
+    copy.write_text(json.dumps(splits_of(dataset)[::-1]))
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
     with pytest.raises(ConversionError, match=r"differs from .* nnU-Net would refuse one of them"):
         append(dataset, [20], 1, 0, 0)
+
+
+def test_killed_between_the_two_files(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "preprocessed" / dataset.name / SPLITS
+    copy.parent.mkdir(parents=True)
+    shutil.copy(dataset / SPLITS, copy)
+    append(dataset, [20, 10], 1, 0, 0)
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    append(dataset, [20, 10], 1, 0, 0)
+    assert copy.read_bytes() == (dataset / SPLITS).read_bytes()
+    assert len(splits_of(dataset)) == 7
 
 
 @pytest.mark.parametrize(
