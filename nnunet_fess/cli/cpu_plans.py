@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_fess.cli.main import UserError
+from nnunet_fess.errors import UserError
 
 # Below this many voxels per axis a bottleneck has no spatial structure left; nnU-Net's own planner stops there too.
 _SMALLEST_BOTTLENECK = 4

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from nnunet_fess.cli.main import UserError
 from nnunet_fess.demo import pipeline, report, workdir
 from nnunet_fess.demo.trainers import DEFAULT, choose
+from nnunet_fess.errors import UserError
 
 # Phantoms are easy: a whole-tumour Dice below this means that something in the path is broken.
 REGION, MINIMUM = "whole tumor", 0.7

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from nnunet_fess import __version__
+from nnunet_fess.errors import UserError
 
 # Command -> its module, with a `main(argv) -> int`, and one line of help. A module is imported only when it is called:
 # `nnunet_fess env` runs in every shell start-up and must not wait for torch. The converters stand beside this package.
@@ -21,10 +22,6 @@ COMMANDS = {
     "preview": ("nnunet_fess.cli.preview", "draw the contour that a trainer would see on a case of yours"),
     "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }
-
-
-class UserError(Exception):
-    """A mistake of the user's: its message says what was found, what was expected and what to do."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.cli.cpu_plans import dataset_folder
-from nnunet_fess.cli.main import UserError
+from nnunet_fess.errors import UserError
 from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.losses.target import parse_target
 from nnunet_fess.trainers.naming import TrainerName, parse

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnunet_fess.cli.main import UserError
+from nnunet_fess.errors import UserError
 
 _EPOCH = re.compile(r"^\S+ \S+: Epoch (\d+)", re.MULTILINE)
 _TAIL_LINES = 15

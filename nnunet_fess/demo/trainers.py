@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_fess.cli.main import UserError
+from nnunet_fess.errors import UserError
 from nnunet_fess.trainers.naming import NotOurs, parse
 
 DEFAULT = ("nnUNetTrainerDiceCE", "nnUNetTrainerFESS", "nnUNetTrainerCWCD")

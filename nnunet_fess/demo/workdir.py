@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nnunet_fess.cli.main import UserError
+from nnunet_fess.errors import UserError
 
 MARKER = ".nnunet_fess_demo"
 _LOCK = MARKER + ".lock"

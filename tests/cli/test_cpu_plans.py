@@ -6,7 +6,8 @@ import pytest
 from tiny_host import network_plans
 
 from nnunet_fess.cli import cpu_plans
-from nnunet_fess.cli.main import UserError, main
+from nnunet_fess.cli.main import main
+from nnunet_fess.errors import UserError
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from nnunet_fess import __version__
 from nnunet_fess.cli import trainers
-from nnunet_fess.cli.main import COMMANDS, UserError, main
+from nnunet_fess.cli.main import COMMANDS, main
+from nnunet_fess.errors import UserError
 
 
 @pytest.mark.parametrize("command", COMMANDS)

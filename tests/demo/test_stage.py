@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_fess.cli.main import UserError
 from nnunet_fess.demo.stage import Shell
+from nnunet_fess.errors import UserError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 

@@ -1,7 +1,7 @@
 import pytest
 
-from nnunet_fess.cli.main import UserError
 from nnunet_fess.demo.trainers import DEFAULT, LENGTH, choose
+from nnunet_fess.errors import UserError
 
 EPOCHS = LENGTH["epochs"]
 TAIL = f"{LENGTH['iters']}iters_{LENGTH['valiters']}valiters"

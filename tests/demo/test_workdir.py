@@ -1,8 +1,8 @@
 import pytest
 from filelock import FileLock
 
-from nnunet_fess.cli.main import UserError
 from nnunet_fess.demo.workdir import MARKER, claim
+from nnunet_fess.errors import UserError
 
 
 def _contents(folder):
