@@ -29,8 +29,7 @@ class TrainingPass:
 class EmbeddingTap:
     """A forward hook on the encoder that keeps the latest training pass until it is taken.
 
-    The network gets no new module and no new parameter: its state dict stays stock nnU-Net's. Place the tap before the first
-    forward pass: a network that `torch.compile` has already traced never calls a later hook (`take` then says so).
+    The network gets no new module and no new parameter: its state dict stays stock nnU-Net's. A compiled one is traced anew.
 
     Args:
         network: a PlainConvUNet or ResidualEncoderUNet (2-D or 3-D), plain, compiled or wrapped for DDP.
@@ -49,8 +48,13 @@ class EmbeddingTap:
                 "presets). Train this architecture with a trainer without feature term, such as nnUNetTrainerCWCD."
             )
         self.channels: list[int] = list(encoder.output_channels)
-        compiled = any(isinstance(module, torch._dynamo.OptimizedModule) for module in _layers(network))
-        self._encoder = torch.compile(encoder) if compiled else encoder
+        self._encoder = encoder
+        if any(isinstance(module, torch._dynamo.OptimizedModule) for module in _layers(network)):
+            # What torch.compile has traced, for this network or another of its class, knows nothing of the hook and would be
+            # used again, since by default hooks are not among the things it checks.
+            torch._dynamo.config.skip_nnmodule_hook_guards = False
+            torch._dynamo.reset()
+            self._encoder = torch.compile(encoder)
         self._seen: tuple[Tensor, list[Tensor]] | None = None
         self._handle = encoder.register_forward_hook(self._keep)
 
@@ -64,7 +68,7 @@ class EmbeddingTap:
         if seen is None:
             raise TrainingRefused(
                 "The network ran, but its encoder was not seen to run, so the feature term cannot be computed. This happens "
-                "when torch.compile traced the network before the trainer was ready. Set nnUNet_compile=f and report this."
+                "when torch.compile uses code that it made without the hook. Set nnUNet_compile=f and report this."
             )
         return TrainingPass(*seen, self._encode)
 

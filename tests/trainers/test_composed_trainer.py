@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,62 @@ def test_looking_at_the_gradient_share_changes_no_step(make_trainer, random_batc
         torch.manual_seed(0)
         losses.append(steps(trainer, random_batch, 2, start=1))
     assert losses[0] == losses[1]
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """nnU-Net compiles as it does on a GPU, without graph breaks; the code that comes out is run as it is."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
+    monkeypatch.setattr(nnUNetTrainer, "_do_i_compile", lambda self: True)
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerDiceCE", *(f"{name}DiceCE" for name in WITH_FEATURE)])
+def test_compiled_training_equals_uncompiled(make_trainer, random_batch, compiling, monkeypatch, name):
+    losses = []
+    for compiled in (True, False):
+        monkeypatch.setattr(nnUNetTrainer, "_do_i_compile", lambda self, compiled=compiled: compiled)
+        trainer = make_trainer(f"{name}_seed0")
+        losses.append(steps(trainer, random_batch, 3))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_sub_terms_and_gradient_share_of_a_compiled_network(make_trainer, random_batch, compiling):
+    trainer = make_trainer("nnUNetTrainerSupConDiceCE_seed0")
+    steps(trainer, random_batch, 1)
+    row = trainer.loss.components.close_epoch(0)
+    assert row["dc"] + row["ce"] == pytest.approx(row["spatial"])
+    assert trainer._look_at_gradient_share(random_batch(trainer, 1)) > 0
+
+
+def test_non_finite_embeddings_are_reported_once(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerInfoNCE_seed0")
+    steps(trainer, random_batch, 1)
+    trainer.loss.feature.memory.rejected = 3
+    for trainer.current_epoch in (0, 1):
+        trainer.on_train_epoch_end([{"loss": np.float32(1)}])
+    log = Path(trainer.log_file).read_text()
+    assert log.count("embeddings of this epoch were not finite") == 1
+    assert "3 embeddings" in log
+    assert [row["rejected_embeddings"] for row in trainer.loss.components.history] == [3, 3]
+
+
+def test_the_components_go_to_wandb_when_nnunets_is_on(make_trainer, random_batch, monkeypatch):
+    logged = {}
+
+    class Wandb:
+        def log(self, key, value, step):
+            logged[key] = value, step
+
+    monkeypatch.setattr(nnUNetTrainer, "on_epoch_end", lambda self: None)
+    trainer = make_trainer("nnUNetTrainerDiceCE")
+    (loss,) = steps(trainer, random_batch, 1)
+    trainer.on_train_epoch_end([{"loss": np.float32(loss)}])
+    trainer.logger.loggers.append(Wandb())
+    trainer.on_epoch_end()
+    value, step = logged["loss_components/spatial"]
+    assert (value, step) == (pytest.approx(loss), 0)
+    assert logged.keys() == {f"loss_components/{name}" for name in ("spatial", "dc", "ce")}
+    assert (Path(trainer.output_folder) / "loss_components.csv").is_file()
 
 
 def test_a_level_that_the_network_does_not_have_is_refused(make_trainer):

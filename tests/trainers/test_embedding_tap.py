@@ -68,12 +68,29 @@ def test_fires_in_a_compiled_network_without_graph_break():
     assert tap.take().skips[-1].shape == (1, 8, 4, 4, 4)
 
 
-def test_a_hook_that_comes_too_late_for_torch_compile_is_noticed():
+def test_fires_in_a_network_that_was_compiled_and_run_before():
     network = torch.compile(make_network(), backend="eager")
     image = torch.randn(1, 1, 16, 16, 16)
     network(image)
     tap = EmbeddingTap(network)
     network(image)
+    assert tap.take().skips[-1].shape == (1, 8, 4, 4, 4)
+
+
+def test_fires_beside_a_compiled_network_without_hook():
+    image = torch.randn(1, 1, 16, 16, 16)
+    other, network = (torch.compile(make_network(), backend="eager") for _ in range(2))
+    tap = EmbeddingTap(network)
+    other(image)
+    network(image)
+    assert tap.take().skips[-1].shape == (1, 8, 4, 4, 4)
+
+
+def test_a_hook_that_does_not_fire_is_noticed():
+    network = torch.compile(make_network(), backend="eager")
+    tap = EmbeddingTap(network)
+    tap.remove()
+    network(torch.randn(1, 1, 16, 16, 16))
     with pytest.raises(TrainingRefused, match="was not seen to run"):
         tap.take()
 
