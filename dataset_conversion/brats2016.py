@@ -7,7 +7,7 @@ import sys
 from pathlib import PurePath
 
 from dataset_conversion import brats
-from dataset_conversion.facts import LABEL, Dataset, Edition, Scan
+from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Scan
 
 VSD_FILE = re.compile(
     r"(?:VSD|SMIR)\.Brain(?:_\dmore)?\.XX\.(?:O|XX)\.(MR_Flair|MR_T1c|MR_T1|MR_T2|OT)(?:\.\d+)?\.(?:mha|nii|nii\.gz)",
@@ -43,10 +43,10 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
     return (
         Scan(
             edition=EDITION.name,
-            id=f"BraTS16_{centre}_{number}_{scan}_{grade or 'unknown'}",
+            id=f"BraTS16_{centre}_{number}_{scan}_{grade or UNKNOWN}",
             name=found[0],
             patient=patient,
-            stratum=grade or "unknown",
+            stratum=grade or UNKNOWN,
             needs_label=grade is not None,
         ),
         ROLES.get(role, role),

@@ -7,7 +7,7 @@ import sys
 from pathlib import PurePath
 
 from dataset_conversion import brats
-from dataset_conversion.facts import LABEL, Dataset, Edition, Scan
+from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Scan
 
 FILE = re.compile(r"(Brats17_(2013|CBICA|TCIA)_(\w+?)_(\d+))_(flair|t1ce|t1|t2|seg)\.nii(?:\.gz)?", re.IGNORECASE)
 
@@ -24,10 +24,10 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
     return (
         Scan(
             edition=EDITION.name,
-            id=f"BraTS17_{centre.upper()}_{number.upper()}_{scan}_{grade or 'unknown'}",
+            id=f"BraTS17_{centre.upper()}_{number.upper()}_{scan}_{grade or UNKNOWN}",
             name=name,
             patient=patient,
-            stratum=grade or "unknown",
+            stratum=grade or UNKNOWN,
             needs_label=grade is not None,
         ),
         LABEL if role.lower() == "seg" else role.lower(),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+UNKNOWN = "unknown"  # the stratum of a scan whose names tell none
 LABEL = "label"  # the role of the reference segmentation; every other role is a channel
 
 

@@ -63,7 +63,8 @@ def repaired(header: nib.Nifti1Header) -> tuple[nib.Nifti1Header, list[str]]:
     if shear > TOO_SHEARED:
         raise ConversionError(f"its axes are not at right angles (cosine {shear:.3g} > {TOO_SHEARED}); resample it")
     if not np.allclose(norms, spacing, rtol=SPACING_TOLERANCE):
-        raise ConversionError(f"its spacing contradicts itself: pixdim {shown} mm, affine {tuple(norms.round(4).tolist())} mm")
+        found = f"pixdim {shown} mm, affine {tuple(norms.round(4).tolist())} mm"
+        raise ConversionError(f"its spacing contradicts itself: {found}; correct the wrong one")
     qform = np.asarray(header.get_qform(), dtype=np.float64)
     changes = []
     if shear > NOT_ORTHONORMAL:

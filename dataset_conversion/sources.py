@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from dataset_conversion.errors import ConversionError, Problem
-from dataset_conversion.facts import LABEL, Dataset, Scan
+from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Scan
 
 ARCHIVES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".rar")
 MSD_TASK01 = re.compile(r"BRATS_\d{3}\.nii\.gz")
@@ -168,7 +168,7 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
             result.cases.append(Case(scan, dataset.group(scan), only))
     if orphans:
         result.warnings.append(f"{len(orphans)} masks have no image and are left out: {_some(orphans)}")
-    _check_strata(result)
+    _check_strata(result, dataset)
     for edition in dataset.editions:
         labelled = [scans[id] for id, files in candidates.items() if LABEL in files]
         counts = Counter(scan.stratum for scan in labelled if scan.edition == edition.name)
@@ -212,12 +212,16 @@ def _incomplete(scan: Scan, files: dict[str, list[SourceFile]], channels: Sequen
     return problems
 
 
-def _check_strata(index: Index) -> None:
-    """One patient has one grade, or its key does not mean what we think."""
+def _check_strata(index: Index, dataset: Dataset) -> None:
+    """One patient has one grade, or its key does not mean what we think; over several editions it must be known."""
     strata: dict[str, dict[str, str]] = defaultdict(dict)
     for case in index.cases:
         if case.labelled:
             strata[case.scan.patient][case.scan.stratum] = case.scan.id
+    for case in index.cases if len(dataset.editions) > 1 else ():
+        if case.labelled and case.scan.stratum == UNKNOWN:
+            message = "no folder HGG or LGG above it, which tells whose other scans it must stay with; restore the folder"
+            index.problems.append(Problem(case.scan.id, next(iter(case.files.values())).relative, message))
     for patient, found in sorted(strata.items()):
         if len(found) > 1:
             listed = ", ".join(f"{stratum} ({id})" for stratum, id in sorted(found.items()))

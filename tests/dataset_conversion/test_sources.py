@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion import sources
+from dataset_conversion import brats2016_2017, sources
 from dataset_conversion.brats2017 import DATASET
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.facts import LABEL
@@ -94,3 +94,14 @@ def test_sources_that_overlap(second: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConversionError, match="give each folder once"):
         resolve(["a", second])
+
+
+def test_scan_without_grade_cannot_be_kept_with_its_other_edition(tmp_path: Path) -> None:
+    scan(tmp_path / "all", "Brats17_2013_1_1")
+    file = tmp_path / "HGG/brats_2013_pat0001_1/VSD.Brain.XX.O.MR_Flair.1.mha"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    file.with_name("VSD.Brain.XX.O.OT.2.mha").touch()
+    (problem,) = index([tmp_path], brats2016_2017.DATASET, ["flair"]).problems
+    assert problem.case == "BraTS17_2013_1_1_unknown"
+    assert problem.message.startswith("no folder HGG or LGG above it, which tells whose other scans it must stay with")

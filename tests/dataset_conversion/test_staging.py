@@ -109,6 +109,27 @@ def test_interrupted_run_is_continued(laid_out: Path, raw: Path, expected: dict[
     assert files(raw / TARGET) == expected
 
 
+def test_killed_between_removing_the_old_and_placing_the_new(
+    laid_out: Path, raw: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["brats2016", str(laid_out / "brats2016"), "-np", "1"]
+    assert main([*arguments, "--seed", "9"]) == 0
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == TARGET:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    assert main([*arguments, "--overwrite"]) == 130
+    assert not (raw / TARGET).exists()
+    monkeypatch.undo()
+    assert main([*arguments, "--raw", str(raw)]) == 0
+    assert files(raw / TARGET) == expected
+    assert [path.name for path in raw.iterdir()] == [TARGET]
+
+
 def test_other_options_after_a_kill_are_noticed(laid_out: Path, raw: Path, capsys) -> None:
     process = start(laid_out, raw, 1, "_replace")
     wait_for(lambda: len(list(raw.rglob("*.nii.gz"))) >= 2, process)
