@@ -82,8 +82,8 @@ def trainer_class(name: str) -> type[nnUNetTrainer]:
 
 def measure(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Steps and memory of all trainers, the reference first; what they were measured with and on."""
-    seconds = step_times(names, options)
     peaks = {name: peak_memory(name, options) for name in names}
+    seconds = step_times(names, options)
     results = []
     for name in names:
         ratios = [ours / theirs for ours, theirs in zip(seconds[name], seconds[REFERENCE], strict=True)]
@@ -137,7 +137,10 @@ def _peak_memory(name: str, options: argparse.Namespace) -> int:
 
 
 def _peak_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage carries the parent's peak into a new process
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def synchronise(device: str) -> None:

@@ -49,7 +49,7 @@ OPTIONS: tuple[Option, ...] = (
         "lambda",
         "lambdaX",
         0.5,
-        "λ: share of the spatial term, the feature term gets the rest; without feature term, of the contour in SDL",
+        "λ: share of the spatial term, a feature term gets the rest (SupCon: 0.99); without one, of the contour in SDL",
         (lambda value: 0 <= value <= 1, "0 to 1"),
     ),
     Option("contour", "contourX", 2.0, "extra weight of a contour voxel's cross entropy", _NOT_NEGATIVE),
@@ -131,7 +131,7 @@ FEATURE: dict[str, Term] = {
             "SupCon",
             "class-pooled features against a class-labelled queue of earlier batches",
             frozenset({"lambda", "temp", "queue", "level"}),
-            {"temp": 0.1},
+            {"lambda": 0.99, "temp": 0.1},
         ),
     )
 }

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "step_time.py"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = ["--size", "16", "16", "--features", "4", "8", "8", "--batch", "1", "--rounds", "3", "--warmup", "1", "--device", "cpu"]
 
 
@@ -14,10 +14,8 @@ SMALL = ["--size", "16", "16", "--features", "4", "8", "8", "--batch", "1", "--r
 def step_time(monkeypatch):
     for variable in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{variable}", "")  # put back after the benchmark has set it
-    spec = importlib.util.spec_from_file_location("step_time", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("step_time")
 
 
 def test_measures_every_trainer_against_nnunets(step_time, tmp_path, monkeypatch, capsys):
@@ -47,6 +45,13 @@ def test_memory_is_that_of_the_steps(step_time, monkeypatch):
     monkeypatch.setattr(step_time, "_peak_resident", lambda: next(resident))
     options = step_time.argparse.Namespace(size=[16, 16], features=[4, 8, 8], batch=1, classes=3, device="cpu", warmup=1)
     assert step_time._peak_memory("nnUNetTrainer", options) == 700
+
+
+@pytest.mark.slow
+def test_the_peak_of_a_process_is_its_own(step_time):
+    held = bytearray(2**30)  # more than any of the steps needs
+    options = step_time.argparse.Namespace(size=[32, 32], features=[4, 8, 8], batch=1, classes=3, device="cpu", warmup=1)
+    assert 0 < step_time.peak_memory("nnUNetTrainer", options) < len(held)
 
 
 @pytest.mark.parametrize(
