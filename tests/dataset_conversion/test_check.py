@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_conversion.check import BLOCK, UNMAPPED, correlation_ratio, looked_up
+from dataset_conversion.check import BLOCK, UNMAPPED, _judge_flip, correlation_ratio, looked_up
+from dataset_conversion.errors import ConversionError
+from dataset_conversion.geometry import flip
+from dataset_conversion.volumes import Volume
 
 LABEL_MAP = {0: 0, 2: 1, 1: 2, 4: 3}
 
@@ -37,3 +41,36 @@ def test_correlation_ratio_by_hand() -> None:
 
 def test_correlation_ratio_of_nothing_to_explain() -> None:
     assert correlation_ratio(np.array([0, 1, 1]), np.array([0, 5, 5])) == 0
+
+
+def head(lesion: int, seed: int = 0) -> tuple[Volume, np.ndarray]:
+    """A noisy symmetric brain of 40³ voxels in FLAIR, with a bright lesion of `lesion`³ voxels left of the middle."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 40)] * 3, indexing="ij"))
+    brain = (grid**2).sum(0) < 0.8
+    label = np.zeros(brain.shape, np.uint8)
+    label[6 : 6 + lesion, 18 : 18 + lesion, 18 : 18 + lesion] = 1
+    image = np.where(brain, rng.normal(300, 40, brain.shape) + 120 * label, 0).astype(np.int16)
+    header = nib.Nifti1Header()
+    header.set_data_shape(image.shape)
+    return Volume(header, image.ravel(order="F"), None, 0, 0), label.ravel(order="F")
+
+
+@pytest.mark.parametrize("lesion", [4, 6, 12])
+def test_header_that_wrongly_says_flipped_is_not_believed(lesion: int) -> None:
+    image, label = head(lesion)
+    assert _judge_flip(image, label, image, (0,)) == ()
+
+
+@pytest.mark.parametrize("lesion", [4, 6, 12])
+def test_header_that_rightly_says_flipped_is_believed(lesion: int) -> None:
+    image, label = head(lesion)
+    assert _judge_flip(image, flip(label, image.shape, (0,)), image, (0,)) == (0,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_label_that_fits_nothing_decides_nothing(seed: int) -> None:
+    image, _ = head(0, seed)
+    _, label = head(6)
+    with pytest.raises(ConversionError, match="the voxels do not tell whether to believe it"):
+        _judge_flip(image, label, image, (0,))
