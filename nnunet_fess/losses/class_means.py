@@ -11,7 +11,7 @@ from torch import Tensor
 from nnunet_fess.losses.target import parse_target
 
 # Regions are told apart by which of them a voxel lies in: 2 to the power of their number.
-_MOST_REGIONS = 8
+MOST_REGIONS = 8
 
 
 def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -71,8 +71,8 @@ def disjoint_classes(net_output: Tensor, target: Tensor, ignore_label: int | Non
         classes, number = parsed.classes[:, 0], parsed.num_classes
     else:
         regions = parsed.classes.shape[1]
-        if regions > _MOST_REGIONS:
-            raise ValueError(f"a class-wise feature term takes at most {_MOST_REGIONS} regions. Got: {regions}")
+        if regions > MOST_REGIONS:
+            raise ValueError(f"a class-wise feature term takes at most {MOST_REGIONS} regions. Got: {regions}")
         bit = 2 ** torch.arange(regions, device=target.device).view(-1, *[1] * (target.ndim - 2))
         classes, number = (parsed.classes * bit).sum(1), 2**regions
     return classes if parsed.valid is None else classes.masked_fill(~parsed.valid[:, 0], -1), number

@@ -77,6 +77,7 @@ class ComposedTrainer(nnUNetTrainer):
         host = FeatureHost(
             channels=tap.channels,
             image_channels=len(self.dataset_json["channel_names"]),
+            regions=len(self.label_manager.foreground_regions) if self.label_manager.has_regions else 0,
             ignore_label=None if self.label_manager.has_regions else self.label_manager.ignore_label,
             learning_rate=lambda: self.optimizer.param_groups[0]["lr"],
         )

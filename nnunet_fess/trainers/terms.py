@@ -17,6 +17,7 @@ from nnunet_fess.losses import (
     GDLoss,
     SeparableDiceLoss,
 )
+from nnunet_fess.losses.class_means import MOST_REGIONS
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm, FESSFeature, SupConFeature, TwoViewsFeature
 from nnunet_fess.trainers.naming import TrainerName
@@ -89,12 +90,14 @@ class FeatureHost:
     Attributes:
         channels: of the encoder's stages, the bottleneck last.
         image_channels: input channels that are images, as opposed to a cascade's labels.
+        regions: how many there are; 0 with labels.
         ignore_label: as in `Host`.
         learning_rate: the optimizer's, at the time of the call.
     """
 
     channels: Sequence[int]
     image_channels: int
+    regions: int
     ignore_label: int | None
     learning_rate: Callable[[], float]
 
@@ -114,6 +117,11 @@ def _sup_con(name: TrainerName, host: FeatureHost) -> FeatureTerm:
         raise TrainingRefused(
             f"{name.name}: level{level} does not exist, the network's encoder has {len(host.channels)} stages. "
             f"Use level1 (bottleneck) to level{len(host.channels)} (full resolution)."
+        )
+    if host.regions > MOST_REGIONS:
+        raise TrainingRefused(
+            f"{name.name}: SupCon takes at most {MOST_REGIONS} regions, the dataset has {host.regions}. Use labels instead of "
+            "regions, or another feature term."
         )
     return SupConFeature(host.channels[-level], level, float(name["temp"] or 0), int(name["queue"] or 0), host.ignore_label)
 

@@ -46,7 +46,7 @@ def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         }
         dataset = {"channel_names": {"0": "MRI"}, "labels": LABELS[labels], "numTraining": 1, "file_ending": ".nii.gz"}
         if "regions" in labels:
-            dataset["regions_class_order"] = [1, 2]
+            dataset["regions_class_order"] = list(range(1, 1 + len(LABELS[labels].keys() - {"background", "ignore"})))
         trainer = build(name)(plans=plans, configuration="tiny", fold=0, dataset_json=dataset, device=torch.device("cpu"))
         if initialize:
             trainer.initialize()

@@ -218,6 +218,25 @@ def test_looking_at_the_gradient_share_changes_no_step(make_trainer, random_batc
     assert losses[0] == losses[1]
 
 
+def test_more_regions_than_sup_con_can_tell_apart_are_refused(make_trainer, monkeypatch):
+    monkeypatch.setitem(LABELS, "many regions", {"background": 0, **{f"from {i}": list(range(i, 10)) for i in range(1, 10)}})
+    with pytest.raises(TrainingRefused, match="at most 8 regions, the dataset has 9"):
+        make_trainer("nnUNetTrainerSupCon", "many regions")
+
+
+@pytest.mark.parametrize("name", WITH_FEATURE)
+def test_half_precision(make_trainer, random_batch, name):
+    trainer = make_trainer(name)
+    trainer.network.train()
+    for seed in range(2):
+        batch = random_batch(trainer, seed)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = trainer.loss(trainer.network(batch["data"]), batch["target"])
+        loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(torch.isfinite(p.grad).all() for p in trainer.network.parameters() if p.grad is not None)
+
+
 @pytest.fixture
 def compiling(monkeypatch):
     """nnU-Net compiles as it does on a GPU, without graph breaks; the code that comes out is run as it is."""

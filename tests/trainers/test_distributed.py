@@ -42,7 +42,7 @@ def train(feature: str, samples: slice) -> dict[str, Any]:
         plans["network_class_name"], plans["arch_kwargs"], plans["_kw_requires_import"], 1, 3, deep_supervision=True
     )
     name = parse(f"nnUNetTrainer{feature}" + ("_eta1" if feature == "FESS" else ""))
-    term = FEATURE_TERMS[feature](name, FeatureHost([4, 8, 8], 1, None, lambda: 0.0))
+    term = FEATURE_TERMS[feature](name, FeatureHost([4, 8, 8], 1, 0, None, lambda: 0.0))
     network = DistributedDataParallel(network) if distributed else network
     spatial = DeepSupervisionWrapper(DiceLoss(batch_dice=True, distributed=distributed), [2 / 3, 1 / 3])
     loss = ComposedLoss(spatial, term, EmbeddingTap(network), weight=0.5)
