@@ -90,18 +90,23 @@ def class_sums(net_output: Tensor, target: Target, contour: Tensor | None = None
 def _softmax_sums(
     logits: Tensor, labels: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch, classes, _ = logits.shape
+    batch, classes, voxels = logits.shape
     shape = (batch, 1 if contour is None else 2, classes)
-    last = batch * shape[1] * classes
+    last, device = math.prod(shape), labels.device
     # One bin per sample, part and class; ignored voxels go to an extra bin that nobody reads.
-    bins = torch.arange(0, last, shape[1] * classes, device=labels.device).view(batch, 1, 1) + labels
+    small = torch.uint8 if last < 256 else torch.int64
+    bins = torch.arange(0, last, shape[1] * classes, device=device, dtype=small).view(batch, 1, 1) + labels.to(small)
     if contour is not None:
-        bins.add_(contour, alpha=classes)
+        bins.add_(contour.to(small), alpha=classes)
     if valid is not None:
         bins.masked_fill_(~valid, last)
-    actual = sum_bins(logits.new_ones(1), bins, shape)
+    bins = bins.long()
+    actual = sum_bins(torch.ones_like(bins), bins, shape).to(logits.dtype)
+    # Where in the flattened logits each voxel's own class is: one axis is far faster to gather from than three.
+    own_class = torch.arange(voxels, device=device) + torch.arange(batch, device=device).view(batch, 1, 1) * (classes * voxels)
+    own_class = torch.add(own_class, labels, alpha=voxels).flatten()
     predicted, hit, entropy = _SoftmaxSums.apply(
-        logits, labels, bins, shape, None if valid is None else valid.to(logits.dtype), weight
+        logits, own_class, bins, shape, None if valid is None else valid.to(logits.dtype), weight
     )
     return predicted, hit, actual, entropy
 
@@ -110,7 +115,7 @@ def sum_bins(values: Tensor, bins: Tensor, shape: tuple[int, int, int], scatter:
     """Σ of the values in each bin.
 
     Args:
-        values: (B, 1, voxels), or one value for all.
+        values: (B, 1, voxels), floating or int64.
         bins: (B, 1, voxels) int64, indices into the flattened result; one past its end: left out.
         shape: of the result, (B, R, C).
         scatter: how. True: one pass that adds each value to its bin, in float64, for a running float32 sum loses digits
@@ -118,8 +123,8 @@ def sum_bins(values: Tensor, bins: Tensor, shape: tuple[int, int, int], scatter:
             None: by device.
     """
     if bins.device.type == "cpu" if scatter is None else scatter:
-        total = values.new_zeros(math.prod(shape) + 1, dtype=torch.float64)
-        total.scatter_add_(0, bins.flatten(), values.double().flatten().expand(bins.numel()))
+        total = bins.new_zeros(math.prod(shape) + 1, dtype=torch.float64 if values.is_floating_point() else values.dtype)
+        total.scatter_add_(0, bins.flatten(), values.flatten().to(total.dtype))
         return total[:-1].view(shape).to(values.dtype)
     numbers = torch.arange(math.prod(shape), device=bins.device).view(*shape, 1)
     return torch.stack([torch.where(bins == part, values, 0).sum(2) for part in numbers.unbind(1)], 1)
@@ -137,7 +142,7 @@ class _SoftmaxSums(Function):
     def forward(
         ctx: Any,
         logits: Tensor,
-        labels: Tensor,
+        own_class: Tensor,
         bins: Tensor,
         shape: tuple[int, int, int],
         valid: Tensor | None,
@@ -145,13 +150,13 @@ class _SoftmaxSums(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         probability = torch.softmax(logits, 1)
         # log p_y by way of the largest class, whose probability cannot underflow; cheaper than all of log p.
-        log_p_true = logits.gather(1, labels).sub_(logits.amax(1, keepdim=True))
+        log_p_true = logits.flatten().index_select(0, own_class).view_as(bins).sub_(logits.amax(1, keepdim=True))
         log_p_true += probability.amax(1, keepdim=True).log_()
         entropy = -(log_p_true if weight is None else log_p_true * weight).sum()
         p_true = log_p_true.exp_()
         hit = sum_bins(p_true, bins, shape)
         predicted = probability.sum(2) if valid is None else (probability * valid).sum(2)
-        ctx.save_for_backward(probability, p_true, labels, bins, valid, weight)
+        ctx.save_for_backward(probability, p_true, own_class, bins, valid, weight)
         return predicted, hit, entropy
 
     @staticmethod
@@ -159,12 +164,13 @@ class _SoftmaxSums(Function):
     def backward(
         ctx: Any, grad_predicted: Tensor, grad_hit: Tensor, grad_entropy: Tensor
     ) -> tuple[Tensor, None, None, None, None, None]:
-        probability, p_true, labels, bins, valid, weight = ctx.saved_tensors
+        probability, p_true, own_class, bins, valid, weight = ctx.saved_tensors
         per_bin = F.pad(grad_hit.flatten(), (0, 1))
         own = per_bin.index_select(0, bins.flatten()).view_as(p_true).mul_(p_true)
         own -= grad_entropy if weight is None else grad_entropy * weight
         common = torch.bmm(grad_predicted[:, None], probability).add_(own)
-        grad = (grad_predicted[:, :, None] - common).mul_(probability).scatter_add_(1, labels, own)
+        grad = (grad_predicted[:, :, None] - common).mul_(probability)
+        grad.view(-1).scatter_add_(0, own_class, own.flatten())
         return grad if valid is None else grad.mul_(valid), None, None, None, None, None
 
 
