@@ -127,6 +127,7 @@ def peak_memory(name: str, options: argparse.Namespace) -> int:
 
 
 def _peak_memory(name: str, options: argparse.Namespace) -> int:
+    trainer_class(name)  # imports libraries, which are no memory of the steps
     before = _peak_resident()
     with nnunet_folders() as folder:
         trainer = make_trainer(name, options, folder)
