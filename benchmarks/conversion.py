@@ -30,10 +30,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nnunetv2.dataset_conversion.Dataset137_BraTS21 import copy_BraTS_segmentation_and_convert_labels_to_nnUNet
 
 from dataset_conversion.cli import main as convert
 from dataset_conversion.report import versions
+
+with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints what variables are not set; our output is JSON
+    from nnunetv2.dataset_conversion.Dataset137_BraTS21 import copy_BraTS_segmentation_and_convert_labels_to_nnUNet
 
 SHAPE = (240, 240, 155)
 CHANNELS = ("t1", "t1ce", "t2", "flair")
@@ -134,7 +136,7 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     """Run the comparison and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=6)
+    parser.add_argument("--cases", type=int, default=6, help="at least 2, one to train on and one to validate")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--source", type=Path, help="a BraTS 2017 download instead of the phantom")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
