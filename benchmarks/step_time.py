@@ -5,7 +5,8 @@
 A step is nnU-Net's `train_step`: forward, loss, backward, optimizer. All trainers run in one process on the same batch, one
 step each in turn, so that whatever else slows the machine slows all of them; a ratio is the median over the rounds of (this
 trainer's step) / (nnUNetTrainer's step of the same round). Memory is the peak of a process of its own per trainer: what PyTorch
-allocated on a GPU, the growth of the resident set on a CPU. No dataset is needed: images are noise, labels are blocks.
+allocated on a GPU; on a CPU the growth of the resident set, which differs by a tenth from process to process, hence the median of
+several. No dataset is needed: images are noise, labels are blocks.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=20, help="measured steps per trainer (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=3, help="steps before that (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=5, help="per trainer, for memory on a CPU (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args(argv)
     names = [REFERENCE, *dict.fromkeys(name for name in options.trainers if name != REFERENCE)]
@@ -82,7 +84,10 @@ def trainer_class(name: str) -> type[nnUNetTrainer]:
 
 def measure(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Steps and memory of all trainers, the reference first; what they were measured with and on."""
-    peaks = {name: peak_memory(name, options) for name in names}
+    # What PyTorch allocates on a GPU is the same every time.
+    turns = 1 if options.device == "cuda" else options.processes
+    measured = [{name: peak_memory(name, options) for name in names} for _ in range(turns)]
+    peaks = {name: statistics.median(turn[name] for turn in measured) for name in names}
     seconds = step_times(names, options)
     results = []
     for name in names:
