@@ -5,7 +5,7 @@
 A step is nnU-Net's `train_step`: forward, loss, backward, optimizer. All trainers run in one process on the same batch, one
 step each in turn, so that whatever else slows the machine slows all of them; a ratio is the median over the rounds of (this
 trainer's step) / (nnUNetTrainer's step of the same round). Memory is the peak of a process of its own per trainer: what PyTorch
-allocated on a GPU; on a CPU the growth of the resident set, which differs by a tenth from process to process, hence the median of
+allocated on a GPU; on a CPU the growth of the resident set, which differs by a tenth from process to process: the median of
 several. No dataset is needed: images are noise, labels are blocks.
 """
 
