@@ -39,8 +39,8 @@ class Edition:
     Attributes:
         name: as in `Scan.edition`.
         title: for messages.
-        match: path → (scan, role), or None for a file without a role. The path is absolute: folders above the
-            SOURCE may carry the grade.
+        match: path → (scan, role), or None for a file without a role. The path begins with the name of the SOURCE
+            folder itself, which may be the grade's.
         labels: label value in the download → harmonised class. Where several values become one class, the first
             one stands for it on the way back.
         expected: stratum → number of labelled scans of the complete download; another is only worth a warning.

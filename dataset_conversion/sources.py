@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Scan
@@ -134,7 +134,7 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
             if path.name.lower().endswith(ARCHIVES) and not path.name.lower().endswith(".nii.gz"):
                 archives.append(relative)
             for edition in dataset.editions:
-                if found := edition.match(path):
+                if found := edition.match(PurePath(root.name, relative)):
                     scan, role = found
                     if path.is_symlink() and not path.resolve().is_relative_to(root):
                         message = f"is a link out of SOURCE, to {path.resolve()}; give the folder that really holds it"

@@ -957,3 +957,22 @@ def test_file_names_that_are_not_text(download, raw: Path) -> None:
     assert main(["brats2017", str(root), "-np", "1", "--transfer", "reference"]) == 0
     entries = json.loads((raw / "Dataset517_BraTS2017/dataset.json").read_text())["dataset"]
     assert all(Path(image).exists() for entry in entries.values() for image in entry["images"])
+
+
+def test_hard_link_to_another_disk(
+    laid_out: Path, raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(write.os, "link", refuse)
+    error = refused(["brats2017", str(laid_out / "brats2017"), "--transfer", "hardlink"], capsys)
+    assert "cannot be hard-linked (Invalid cross-device link); use --transfer copy or symlink" in error
+    assert not list(raw.iterdir())
+
+
+def test_damaged_case_of_a_large_download_keeps_the_rest_in_parallel(download, raw: Path) -> None:
+    root = download("brats2017")
+    damaged_gzip(root)
+    assert main(["brats2017", str(root), "-np", "2", "--on-error", "skip", "--test-fraction", "0"]) == 0
+    assert len(list(raw.rglob("labelsTr/*"))) == 3

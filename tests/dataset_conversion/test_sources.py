@@ -105,3 +105,11 @@ def test_scan_without_grade_cannot_be_kept_with_its_other_edition(tmp_path: Path
     (problem,) = index([tmp_path], brats2016_2017.DATASET, ["flair"]).problems
     assert problem.case == "BraTS17_2013_1_1_unknown"
     assert problem.message.startswith("no folder HGG or LGG above it, which tells whose other scans it must stay with")
+
+
+def test_folder_above_source_tells_no_grade(tmp_path: Path) -> None:
+    scan(tmp_path / "LGG" / "source" / "HGG", "Brats17_TCIA_1_1")
+    scan(tmp_path / "LGG" / "source" / "validation", "Brats17_TCIA_2_1", "t1", "t1ce", "t2", "flair")
+    found = index([tmp_path / "LGG" / "source"], DATASET, ["flair"])
+    assert not found.problems
+    assert [case.scan.stratum for case in found.cases] == ["HGG", "unknown"]
