@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -18,19 +20,24 @@ def run_on_two_ranks(function: Callable[..., Any], folder: Path, *args: Any) -> 
     """What `function(rank, *args)` returns on rank 0 and on rank 1.
 
     Args:
-        function: of a module's top level, since it is looked up by name in the new processes.
+        function: of a test module's top level. The new processes load it from its file: pytest's import mode gives test
+            modules names that exist in pytest alone.
         folder: an empty one, for the results.
         args: passed on.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_run, args=(function, folder, port, args), nprocs=RANKS)
+    mp.spawn(_run, args=(inspect.getfile(function), function.__name__, folder, port, args), nprocs=RANKS)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(RANKS)]
 
 
-def _run(rank: int, function: Callable[..., Any], folder: Path, port: int, args: tuple[Any, ...]) -> None:
+def _run(rank: int, file: str, name: str, folder: Path, port: int, args: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, name)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
     try:
         torch.save(function(rank, *args), folder / f"rank{rank}.pt")
