@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -237,12 +238,12 @@ class ComposedTrainer(nnUNetTrainer):
         """
         if not self.was_initialized:
             self.initialize()
-        checkpoint = filename_or_checkpoint
-        if isinstance(checkpoint, str):
-            checkpoint = _read(checkpoint, self.device)
+        if isinstance(filename_or_checkpoint, str):
+            state = _our_state(filename_or_checkpoint, self.device)
+        else:
+            state = filename_or_checkpoint.get(_STATE, {})
         with self._stock_optimizer():
             super().load_checkpoint(filename_or_checkpoint)
-        state = checkpoint.get(_STATE, {})
         if "components" in state:
             self.loss.components.load_state_dict(state["components"])
         if self.loss.feature is None:
@@ -277,14 +278,16 @@ class ComposedTrainer(nnUNetTrainer):
             self.optimizer.state.update(zip(adopted, states, strict=True))
 
 
-def _read(filename: str, device: torch.device) -> dict[str, Any]:
-    """A checkpoint; mapped, so that what nnU-Net reads again is not held twice."""
+def _our_state(filename: str, device: torch.device) -> dict[str, Any]:
+    """What we put into a checkpoint; empty for nnU-Net's own."""
     try:
-        checkpoint: dict[str, Any] = torch.load(filename, device, weights_only=False, mmap=True)
+        # Mapped, so that what nnU-Net reads again is not held twice; copied, since the next save replaces the file.
+        checkpoint = torch.load(filename, device, weights_only=False, mmap=True)
+        state: dict[str, Any] = copy.deepcopy(checkpoint.get(_STATE, {}))
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingRefused(
             f"{filename} cannot be read: {str(error).splitlines()[0]} Expected a complete checkpoint; a kill while nnU-Net "
             "wrote it leaves a truncated one. Delete or move the file and run the same command again: --c then continues from "
             "the next one that is there (checkpoint_final.pth, checkpoint_latest.pth, checkpoint_best.pth)."
         ) from error
-    return checkpoint
+    return state
