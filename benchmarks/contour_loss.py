@@ -2,10 +2,10 @@
 
     python benchmarks/contour_loss.py [--size 64] [--batch 2] [--classes 4 16] [--repeats 15] [--device cpu] [--json FILE]
 
-All candidates run in turn in one process, round after round; the ratios are of their medians. On a CPU the clock is the
-process's own CPU time on one thread, which other loads of the machine disturb least; on a GPU it is wall time, synchronised.
-Peak memory is what a loss takes beyond its inputs, forward and backward, the gradient included: the high-water mark of
-resident memory in a fork (Linux), or of torch's allocator on a GPU.
+All candidates run in turn in one process, round after round, in rotating order; the ratios are of their medians. On a CPU
+the clock is the process's own CPU time on one thread, which other loads of the machine disturb least; on a GPU it is wall
+time, synchronised. Peak memory is what a loss takes beyond its inputs, forward and backward, the gradient included: the
+high-water mark of resident memory in a fork (Linux), or of torch's allocator on a GPU.
 """
 
 from __future__ import annotations
@@ -93,14 +93,16 @@ def losses() -> dict[str, Loss]:
 
 
 def medians(candidates: Mapping[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, float]:
-    """Median milliseconds of each, all of them in turn in every round; the first round warms up."""
+    """Median milliseconds of each. All run in every round, in an order that rotates: who follows whom matters to the heap."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(options.repeats + 1):
-        for name, candidate in candidates.items():
+    order = list(candidates)
+    for _ in range(options.repeats + len(order)):
+        for name in order:
             begin = _now(options.device)
-            candidate()
+            candidates[name]()
             times[name].append(1e3 * (_now(options.device) - begin))
-    return {name: round(statistics.median(values[1:]), 3) for name, values in times.items()}
+        order.append(order.pop(0))
+    return {name: round(statistics.median(values[len(order) :]), 3) for name, values in times.items()}
 
 
 def _now(device: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from nnunet_fess.losses.contour import Contour
@@ -17,7 +18,8 @@ def contour_weights(contour: Tensor, contour_weight: float, convention: Conventi
 
     The released code adds the plain mean(CE) to mean(w·CE), hence one more everywhere.
     """
-    return contour.float().mul_(contour_weight).add_(2 if convention == "released" else 1)
+    elsewhere = 2.0 if convention == "released" else 1.0
+    return torch.where(contour, elsewhere + contour_weight, elsewhere)
 
 
 def check_contour_weight(contour_weight: float) -> None:

@@ -104,7 +104,7 @@ def _softmax_sums(
     actual = sum_bins(torch.ones_like(bins), bins, shape).to(logits.dtype)
     # Where in the flattened logits each voxel's own class is: one axis is far faster to gather from than three.
     own_class = torch.arange(voxels, device=device) + torch.arange(batch, device=device).view(batch, 1, 1) * (classes * voxels)
-    own_class = torch.add(own_class, labels, alpha=voxels).flatten()
+    own_class = own_class.add_(labels, alpha=voxels).flatten()
     predicted, hit, entropy = _SoftmaxSums.apply(
         logits, own_class, bins, shape, None if valid is None else valid.to(logits.dtype), weight
     )
@@ -177,10 +177,14 @@ class _SoftmaxSums(Function):
 def _sigmoid_sums(
     logits: Tensor, regions: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    truth = regions.to(logits.dtype)  # floats throughout: products of floats with bools are slow on a CPU
     probability = logits.sigmoid()
-    predicted = (probability if valid is None else probability * valid).sum(2)
-    parts = (regions,) if contour is None else (regions & ~contour, regions & contour)
-    hit = torch.stack([(probability * part).sum(2) for part in parts], 1)
-    actual = torch.stack([part.sum(2) for part in parts], 1).to(logits.dtype)
-    entropy = F.binary_cross_entropy_with_logits(logits, regions.to(logits.dtype), weight=weight, reduction="sum")
+    predicted = (probability if valid is None else probability * valid.to(logits.dtype)).sum(2)
+    overlap = probability * truth
+    hit, actual = overlap.sum(2)[:, None], truth.sum(2)[:, None]
+    if contour is not None:
+        rim = contour.to(logits.dtype)
+        hit_rim, actual_rim = (overlap * rim).sum(2)[:, None], (truth * rim).sum(2)[:, None]
+        hit, actual = torch.cat((hit - hit_rim, hit_rim), 1), torch.cat((actual - actual_rim, actual_rim), 1)
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=weight, reduction="sum")
     return predicted, hit, actual, entropy
