@@ -12,7 +12,7 @@ from nnunet_fess.losses import ContourWeightedCrossEntropyLoss, CrossEntropyLoss
 def test_paper_equals_plain_loops(small):
     each = [
         weighted_cross_entropy(x, y[0], 1 + 3.0 * own_contour(y[0], 1, False))
-        for x, y in zip(*map(np.array, small), strict=True)
+        for x, y in zip(*(t.numpy() for t in small), strict=True)
     ]
     assert ContourWeightedCrossEntropyLoss(3.0, iterations=1)(*small).item() == pytest.approx(np.mean(each))
 
@@ -21,7 +21,7 @@ def test_released_equals_plain_loops(small):
     each = [
         weighted_cross_entropy(x, y[0], 1 + 2.0 * own_contour(y[0], 1, True))
         + weighted_cross_entropy(x, y[0], np.ones(y[0].shape))
-        for x, y in zip(*map(np.array, small), strict=True)
+        for x, y in zip(*(t.numpy() for t in small), strict=True)
     ]
     loss = ContourWeightedCrossEntropyLoss(iterations=1, convention="released")
     assert loss(*small).item() == pytest.approx(np.mean(each))

@@ -13,7 +13,7 @@ from nnunet_fess.losses import CrossEntropyLoss
 
 def test_equals_plain_loops(small):
     logits, labels = small
-    each = [weighted_cross_entropy(x, y[0], np.ones(y[0].shape)) for x, y in zip(*map(np.array, small), strict=True)]
+    each = [weighted_cross_entropy(x, y[0], np.ones(y[0].shape)) for x, y in zip(*(t.numpy() for t in small), strict=True)]
     assert CrossEntropyLoss()(logits, labels).item() == pytest.approx(np.mean(each))
 
 

@@ -12,7 +12,9 @@ def test_equals_plain_loops(small):
     logits, labels = small
     everywhere = np.ones(labels.shape[2:], bool)
     each = [
-        dice_of(softmax(x)[j], y[0] == j, everywhere, 0.1) for x, y in zip(*map(np.array, small), strict=True) for j in (1, 2)
+        dice_of(softmax(x)[j], y[0] == j, everywhere, 0.1)
+        for x, y in zip(*(t.numpy() for t in small), strict=True)
+        for j in (1, 2)
     ]
     assert DiceLoss(smooth=0.1)(logits, labels).item() == pytest.approx(np.mean(each))
 

@@ -10,7 +10,7 @@ from nnunet_fess.losses import DiceLoss, SeparableDiceLoss
 
 @pytest.mark.parametrize("contour_fraction", [0.0, 0.3, 1.0])
 def test_paper_equals_plain_loops(small, contour_fraction):
-    each = [separable_dice(x, y[0], 1, contour_fraction, 0.01) for x, y in zip(*map(np.array, small), strict=True)]
+    each = [separable_dice(x, y[0], 1, contour_fraction, 0.01) for x, y in zip(*(t.numpy() for t in small), strict=True)]
     loss = SeparableDiceLoss(contour_fraction, iterations=1, smooth=0.01)
     assert loss(*small).item() == pytest.approx(np.mean(each))
 
