@@ -142,10 +142,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -
     dataset = datasets()[chosen.dataset]
     try:
         convert(dataset, chosen.sources, _options(dataset, chosen))
-    except ConversionError as error:
-        print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (ConversionError, OSError) as error:
         print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

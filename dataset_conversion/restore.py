@@ -113,10 +113,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess restore") -
     try:
         dataset = find(chosen.dataset, chosen.raw)
         number = restore(chosen.predictions, chosen.output, dataset, chosen.text)
-    except ConversionError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (ConversionError, OSError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     names = load(dataset, NAMES)

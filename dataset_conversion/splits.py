@@ -116,10 +116,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") ->
     try:
         folder = find(chosen.dataset, chosen.raw)
         added = append(folder, chosen.sizes, chosen.repeats, chosen.seed, chosen.fold)
-    except ConversionError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (ConversionError, OSError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     print(f"{folder / SPLITS}\nfold  repeat  training cases  validation cases")
