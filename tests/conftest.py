@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# A shell starts background jobs deaf to Ctrl-C, and their children inherit that; the tests of Ctrl-C need processes that hear it.
+# A shell starts background jobs deaf to Ctrl-C, and their children inherit that; tests of Ctrl-C need processes that hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
