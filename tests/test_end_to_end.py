@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_fess.cli.env import DIRECTORY, VARIABLE
+from nnunet_fess.extension import DIRECTORY, VARIABLE
 
 pytestmark = pytest.mark.slow
 TRAINER = "nnUNetTrainerFESSCWCD_lambda0p8_1epochs_3iters_1valiters_seed1"

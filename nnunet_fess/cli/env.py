@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-VARIABLE = "nnUNet_extTrainer"
-DIRECTORY = Path(__file__).resolve().parent.parent / "ext_trainer"
+from nnunet_fess.extension import DIRECTORY, VARIABLE
+
 _LINES = {
     "bash": lambda value: f"export {VARIABLE}={shlex.quote(value)}",
     "fish": lambda value: f"set -gx {VARIABLE} {_fish_quote(value)}",

@@ -7,7 +7,7 @@ import os
 import pytest
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-from nnunet_fess.cli.env import DIRECTORY, VARIABLE
+from nnunet_fess.extension import DIRECTORY, VARIABLE
 from nnunet_fess.trainers import build
 
 
