@@ -127,7 +127,7 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "cpus": os.cpu_count(),
         "load": [round(load, 1) for load in os.getloadavg()],
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
         "commit": commit.stdout.strip() or None,
     }
