@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from provenance import commit, processor
 from scipy.ndimage import binary_erosion
 from torch import Tensor
 
@@ -154,20 +154,14 @@ def peaks(names: list[str], options: argparse.Namespace, classes: int) -> dict[s
 
 def machine(device: str) -> dict[str, Any]:
     """Where and with what the numbers were taken."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    )
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
     return {
-        "processor": names[0] if names else platform.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "nnunetv2", "numpy", "scipy", "nnunet-fess")},
-        "commit": commit,
+        "commit": commit(),
     }
 
 

@@ -21,7 +21,6 @@ import platform
 import resource
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from provenance import commit, processor
 
 from dataset_conversion.cli import main as convert
 from dataset_conversion.report import versions
@@ -118,18 +118,13 @@ def compare(source: Path, scratch: Path, rounds: int) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Where it ran and what it ran with."""
-    model = platform.processor()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     return {
-        "cpu": model,
+        "cpu": processor(),
         "cpus": os.cpu_count(),
         "load": [round(load, 1) for load in os.getloadavg()],
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
     }
 
 

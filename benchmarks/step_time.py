@@ -20,7 +20,6 @@ import os
 import platform
 import resource
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from provenance import commit, processor
 
 from nnunet_fess.trainers import build
 
@@ -244,24 +244,15 @@ def make_batch(trainer: nnUNetTrainer, options: argparse.Namespace) -> dict[str,
 
 def machine(device: str) -> dict[str, Any]:
     """Where the numbers come from."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    cpu = Path("/proc/cpuinfo")
-    models = (
-        [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
-        if cpu.exists()
-        else []
-    )
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else (models or [platform.processor()])[0],
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "compiled": device == "cuda" and os.environ.get("nnUNet_compile", "t").lower() in ("true", "1", "t"),
         "versions": {package: version(package) for package in ("torch", "nnunetv2", "nnunet-fess")},
         "python": platform.python_version(),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
     }
 
 
