@@ -63,6 +63,11 @@ class ComposedTrainer(nnUNetTrainer):
     def _seed(self) -> int | None:
         return self.trainer_name["seed"]  # type: ignore[return-value]
 
+    @property
+    def _ignore_label(self) -> int | None:
+        """Of label maps; regions bring a mask as last channel instead."""
+        return None if self.label_manager.has_regions else self.label_manager.ignore_label
+
     def initialize(self) -> None:
         """Build network, optimizer and loss; with `_seedN` the initial weights are repeatable."""
         if self._seed is not None:
@@ -79,7 +84,7 @@ class ComposedTrainer(nnUNetTrainer):
             channels=tap.channels,
             image_channels=len(self.dataset_json["channel_names"]),
             regions=len(self.label_manager.foreground_regions) if self.label_manager.has_regions else 0,
-            ignore_label=None if self.label_manager.has_regions else self.label_manager.ignore_label,
+            ignore_label=self._ignore_label,
             learning_rate=lambda: self.optimizer.param_groups[0]["lr"],
         )
         term = FEATURE_TERMS[feature.name](self.trainer_name, host).to(self.device)
@@ -104,12 +109,11 @@ class ComposedTrainer(nnUNetTrainer):
         spatial = self.trainer_name.loss.spatial.name
         if spatial not in SPATIAL_TERMS:  # DiceCE: nnU-Net's own
             return loss
-        regions = self.label_manager.has_regions
         ours = SPATIAL_TERMS[spatial](
             self.trainer_name,
             Host(
                 batch_dice=self.configuration_manager.batch_dice,
-                ignore_label=None if regions else self.label_manager.ignore_label,
+                ignore_label=self._ignore_label,
                 distributed=self.is_ddp,
                 spacing=self.configuration_manager.spacing,
                 patch_size=self.configuration_manager.patch_size,
