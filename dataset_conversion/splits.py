@@ -2,25 +2,118 @@
 
 Each repeat draws the patients of one fold's training set in an order of its own; the training set of size n is the
 beginning of that order, so a smaller one is contained in each larger one. The validation set stays that of the fold.
+Who is whose patient, our conversion report says; a dataset without one has a patient per case.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dataset_conversion.converted import find, load
+import numpy as np
+
+from dataset_conversion.converted import load
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.grouping import Group, Member, drawn
 from dataset_conversion.report import REPORT, write_json
 
 SPLITS = "splits_final.json"
 Fold = dict[str, Any]  # "train" and "val" for nnU-Net, and "subset": how one of ours came about
+
+
+class Place(NamedTuple):
+    """Where nnU-Net has a dataset; at least one of the folders is there.
+
+    Attributes:
+        raw: its raw folder; None if nnUNet_raw is not set.
+        preprocessed: its preprocessed folder; None if nnUNet_preprocessed is not set.
+    """
+
+    raw: Path | None
+    preprocessed: Path | None
+
+    @property
+    def name(self) -> str:
+        """Such as Dataset517_BraTS2017."""
+        return next(folder.name for folder in self if folder)
+
+    @property
+    def report(self) -> Path | None:
+        """What our converter recorded; None if it was another's."""
+        return self.raw / REPORT if self.raw and (self.raw / REPORT).exists() else None
+
+    @property
+    def splits(self) -> list[Path]:
+        """Files with its folds: the raw folder's first, because nnU-Net copies it."""
+        return [folder / SPLITS for folder in self if folder and (folder / SPLITS).exists()]
+
+
+def locate(dataset: str, raw: str | None) -> Place:
+    """The dataset that `dataset` means: its number, its name, or the path of its raw or preprocessed folder.
+
+    Args:
+        dataset: which.
+        raw: nnU-Net's raw folder; None for the environment's.
+
+    Raises:
+        ConversionError: there is none, or there are several.
+    """
+    roots = [
+        _absolute(root) if root else None
+        for root in (raw or os.environ.get("nnUNet_raw"), os.environ.get("nnUNet_preprocessed"))
+    ]
+    name = dataset
+    if not (dataset.isdigit() or _NAME.fullmatch(dataset)):
+        path = _absolute(dataset)
+        name = path.name
+        if not _NAME.fullmatch(name):
+            raise ConversionError(f"{path} is no dataset of nnU-Net: its folder would be called DatasetNNN_NAME")
+        if not path.is_dir():
+            raise ConversionError(f"dataset {dataset}: no such folder. Give the dataset's number, name or folder")
+        if path.parent != roots[1]:
+            roots[0] = path.parent
+    if not any(roots):
+        raise ConversionError(
+            "where are nnU-Net's folders? Set the environment variables nnUNet_raw and nnUNet_preprocessed, or give --raw DIR"
+        )
+    # a preprocessed dataset can be all there is on the machine that trains
+    pattern = f"Dataset{int(name):03d}_*" if name.isdigit() else name
+    found = sorted({folder.name for root in roots if root for folder in root.glob(pattern) if folder.is_dir()})
+    if len(found) != 1:
+        searched = " and ".join(str(root) for root in roots if root)
+        raise ConversionError(f"dataset {dataset}: one folder expected in {searched}, found {', '.join(found) or 'none'}")
+    return Place(*(root / found[0] if root else None for root in roots))
+
+
+_NAME = re.compile(r"Dataset\d{3}_[^/\\]+")
+
+
+def _absolute(path: str) -> Path:
+    # without following links: nnU-Net goes by the name of the link
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+
+
+def nnunet_folds(ids: Iterable[str]) -> list[Fold]:
+    """The five folds that nnU-Net makes at a dataset's first training, and writes down, where it has none.
+
+    Equal to nnU-Net's `generate_crossval_split(sorted(ids), seed=12345, n_splits=5)`, hence to scikit-learn's shuffled
+    `KFold`, but dataset_conversion needs neither.
+    """
+    ordered = sorted(ids)
+    parts = np.array_split(np.random.RandomState(12345).permutation(len(ordered)), 5)
+    validation = [set(part.tolist()) for part in parts]
+    return [
+        {
+            "train": [id for index, id in enumerate(ordered) if index not in val],
+            "val": [id for index, id in enumerate(ordered) if index in val],
+        }
+        for val in validation
+    ]
 
 
 def nested(members: Sequence[Member], sizes: Sequence[int], seed: int) -> dict[int, list[str]]:
@@ -55,32 +148,22 @@ def nested(members: Sequence[Member], sizes: Sequence[int], seed: int) -> dict[i
     return subsets
 
 
-def append(folder: Path, sizes: Sequence[int], repeats: int, seed: int, fold: int) -> list[tuple[int, int, int, Fold]]:
+def append(place: Place, sizes: Sequence[int], repeats: int, seed: int, fold: int) -> list[tuple[int, int, int, Fold]]:
     """Append nested folds to the dataset's splits; one that is there already is not appended again.
+
+    A dataset that has no splits yet gets those that nnU-Net would make, in its preprocessed folder, where nnU-Net would
+    write them.
 
     Returns:
         (fold index, repeat, wanted size, fold) of each.
 
     Raises:
-        ConversionError: the dataset is not ours, or its preprocessed copy has other splits.
+        ConversionError: folds or case ids cannot be read, its preprocessed copy has other splits, or a size is out of range.
     """
-    cases = load(folder, REPORT)["cases"]
-    splits: list[Fold] = load(folder, SPLITS)
+    splits, files = _present(place) if place.splits else _first(place)
     if not 0 <= fold < len(splits):
-        raise ConversionError(f"--fold {fold}: {folder.name} has folds 0…{len(splits) - 1}")
-    copies = [folder / SPLITS]
-    preprocessed = Path(os.environ.get("nnUNet_preprocessed") or folder / "-") / folder.name / SPLITS
-    if preprocessed.exists():
-        other = json.loads(preprocessed.read_text())
-        # one may have more folds, if we were killed between writing the two
-        if any(mine["train"] != its["train"] or mine["val"] != its["val"] for mine, its in zip(splits, other, strict=False)):
-            raise ConversionError(
-                f"{preprocessed} differs from {folder / SPLITS}: nnU-Net would refuse one of them. Delete the former, "
-                "or the preprocessed dataset, if the dataset was converted anew"
-            )
-        splits = max(splits, other, key=len)
-        copies.append(preprocessed)
-    members = [Member(id, cases[id]["group"], cases[id]["stratum"]) for id in splits[fold]["train"]]
+        raise ConversionError(f"--fold {fold}: {place.name} has folds 0…{len(splits) - 1}")
+    members = _members(place, splits[fold]["train"])
     result = []
     for repeat in range(repeats):
         for size, train in sorted(nested(members, sizes, seed + repeat).items(), reverse=True):
@@ -89,9 +172,74 @@ def append(folder: Path, sizes: Sequence[int], repeats: int, seed: int, fold: in
             if new not in splits:
                 splits.append(new)
             result.append((splits.index(new), repeat, size, new))
-    for path in copies:
-        write_json(path, splits)
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, splits)
     return result
+
+
+def _present(place: Place) -> tuple[list[Fold], list[Path]]:
+    """The dataset's folds, and the files that are to have them."""
+    copies: list[list[Fold]] = []
+    for file in place.splits:
+        copies.append(load(file.parent, SPLITS))
+        if not (isinstance(copies[-1], list) and copies[-1] and all(_is_fold(fold) for fold in copies[-1])):
+            raise ConversionError(f"{file}: a list of folds with train and val expected. Repair or delete it")
+    # one may have more folds, if we were killed between writing the two
+    if any(
+        set(mine[part]) != set(its[part]) for mine, its in zip(copies[0], copies[-1], strict=False) for part in ("train", "val")
+    ):
+        raise ConversionError(
+            f"{place.splits[1]} differs from {place.splits[0]}: nnU-Net would refuse one of them. Delete the former, "
+            "or the preprocessed dataset, if the dataset was converted anew"
+        )
+    return max(copies, key=len), place.splits
+
+
+def _is_fold(fold: Any) -> bool:
+    return isinstance(fold, dict) and all(isinstance(fold.get(part), list) for part in ("train", "val"))
+
+
+def _first(place: Place) -> tuple[list[Fold], list[Path]]:
+    """nnU-Net's folds for a dataset that has none, and the file that is to have them."""
+    if place.report:
+        raise ConversionError(f"{place.report.parent} has no {SPLITS}, though our converter writes one: convert it again")
+    if not place.preprocessed:
+        raise ConversionError(
+            f"{place.name} has no {SPLITS}, and no folder to write one to. Set the environment variable nnUNet_preprocessed"
+        )
+    ids = _labelled(place)
+    if len(ids) < 5:
+        raise ConversionError(
+            f"{place.name} has {len(ids)} cases with label; nnU-Net's five folds need 5. Write {SPLITS} yourself"
+        )
+    return nnunet_folds(ids), [place.preprocessed / SPLITS]
+
+
+def _labelled(place: Place) -> list[str]:
+    """Ids of the cases that nnU-Net trains on, in no order."""
+    folders = [(place.raw, "labelsTr"), (place.preprocessed, "gt_segmentations")]  # the latter is nnU-Net's copy of the former
+    folder, labels = next((folder, labels) for folder, labels in folders if folder and folder.is_dir())
+    if not (folder / "dataset.json").exists():
+        raise ConversionError(f"{folder} has no dataset.json, which nnU-Net needs. Convert the dataset again")
+    description = load(folder, "dataset.json")
+    if "dataset" in description:  # images and labels that lie elsewhere
+        return list(description["dataset"])
+    if "file_ending" not in description:
+        raise ConversionError(f'{folder / "dataset.json"}: no "file_ending", which nnU-Net needs. Convert the dataset again')
+    ending = description["file_ending"]
+    return [file.name.removesuffix(ending) for file in (folder / labels).glob(f"*{ending}")]
+
+
+def _members(place: Place, ids: Sequence[str]) -> list[Member]:
+    """The cases with their patients."""
+    if not place.report:
+        return [Member(id, id, "") for id in ids]
+    cases = load(place.report.parent, REPORT)["cases"]
+    unknown = sorted(set(ids) - set(cases))
+    if unknown:
+        raise ConversionError(f"{place.report} lacks {', '.join(unknown[:3])}, which {SPLITS} names. Convert the dataset again")
+    return [Member(id, cases[id]["group"], cases[id]["stratum"]) for id in ids]
 
 
 def _sizes(text: str) -> list[int]:
@@ -104,7 +252,7 @@ def _sizes(text: str) -> list[int]:
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") -> int:
     """Append folds and print which is which; returns the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="Append folds that train on nested subsets of the cases.")
-    parser.add_argument("dataset", metavar="DATASET", help="number, name or folder of a converted dataset")
+    parser.add_argument("dataset", metavar="DATASET", help="number, name or folder of a dataset of nnU-Net")
     parser.add_argument("--sizes", type=_sizes, required=True, metavar="N,N,…", help="training cases, such as 300,200,100")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="draws (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first draw (%(default)s)")
@@ -114,16 +262,23 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") ->
     if chosen.repeats < 1:
         parser.error("--repeats must be at least 1")
     try:
-        folder = find(chosen.dataset, chosen.raw)
-        added = append(folder, chosen.sizes, chosen.repeats, chosen.seed, chosen.fold)
+        place = locate(chosen.dataset, chosen.raw)
+        added = append(place, chosen.sizes, chosen.repeats, chosen.seed, chosen.fold)
     except (ConversionError, OSError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
-    print(f"{folder / SPLITS}\nfold  repeat  training cases  validation cases")
+    if not place.report:
+        print(
+            f"{prog}: warning: {place.name} has no {REPORT}, so each case counts as a patient of its own. Where patients have "
+            "several cases, one may then be in training and validation, and sizes count cases, not patients",
+            file=sys.stderr,
+        )
+    print(*place.splits, sep="\n")
+    print("fold  repeat  training cases  validation cases")
     for index, repeat, size, fold in added:
         missed = "" if len(fold["train"]) == size else f"  ({size} wanted; patients have several scans)"
         print(f"{index:>4}  {repeat:>6}  {len(fold['train']):>14}  {len(fold['val']):>16}{missed}")
-    print(f"train with: nnUNetv2_train {int(folder.name[7:10])} 3d_fullres FOLD -tr TRAINER")
+    print(f"train with: nnUNetv2_train {int(place.name[7:10])} 3d_fullres FOLD -tr TRAINER")
     return 0
 
 
