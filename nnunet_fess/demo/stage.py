@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
+from nnunet_fess.demo import guard
 from nnunet_fess.errors import UserError
 
 _EPOCH = re.compile(r"^\S+ \S+: Epoch (\d+)", re.MULTILINE)
@@ -21,6 +23,9 @@ _PATIENCE = 5.0  # seconds a terminated command gets to end before it is killed
 
 class Shell:
     """Runs commands one after the other, all with the same environment and log.
+
+    On POSIX no process of a command outlives us, however we end. On Windows workers
+    may, and the command itself does if we are killed outright.
 
     Args:
         log: file that collects what the commands print.
@@ -50,14 +55,20 @@ class Shell:
             log.write(f"\n\n$ {line}\n".encode())
             log.flush()
             begin = log.tell()
-            code = self._wait(subprocess.Popen(command, stdout=log, stderr=log, **self._options()), begin, epochs)
+            with self._start(command, log) as process:
+                code = self._wait(process, begin, epochs)
         if code != 0:
             tail = "\n".join(f"  | {text}" for text in self._output(begin).splitlines()[-_TAIL_LINES:])
             raise UserError(f"“{title}” failed with exit code {code}. The last lines of {self.log}:\n{tail}")
 
-    def _options(self) -> dict:
+    def _start(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen:
+        if os.name != "posix":
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment)
         # A session of its own: nnU-Net's worker processes can then be ended together, and Ctrl-C reaches this process alone.
-        return {"stdin": subprocess.DEVNULL, "env": self._environment, "start_new_session": os.name == "posix"}
+        guarded = [sys.executable, "-I", guard.__file__, *command]
+        return subprocess.Popen(
+            guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment, start_new_session=True
+        )
 
     def _wait(self, process: subprocess.Popen, begin: int, epochs: int | None) -> int:
         start = time.monotonic()

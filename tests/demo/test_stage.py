@@ -72,21 +72,20 @@ def test_shows_the_epoch(shell, capsys):
 
 
 _PARENT = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])]
-open(sys.argv[1], "w").write(str(children[0].pid))
+open(sys.argv[1], "w").write(f"{{children[0].pid}} {{os.getpid()}}\\n")
 {then}
 """
 
 
-def test_no_child_outlives_a_finished_command(shell, tmp_path):
-    shell.run("Leave a child", [sys.executable, "-c", _PARENT.format(then=""), str(tmp_path / "pid")])
-    _wait_for(lambda: not _alive(int((tmp_path / "pid").read_text())))
+def _pids(path):
+    _wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
+    return [int(pid) for pid in path.read_text().split()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_no_child_outlives_a_stopped_demo(tmp_path, number):
-    """A demo that is told to stop in the middle of a stage, seen from outside."""
+def _start_demo(tmp_path):
+    """A demo in the middle of a stage, seen from outside; the stage writes its processes into the file pid."""
     demo = f"""
 import sys
 from pathlib import Path
@@ -96,11 +95,37 @@ with _terminable():
     command = [sys.executable, "-c", {_PARENT.format(then="time.sleep(600)")!r}, {str(tmp_path / "pid")!r}]
     Shell(Path({str(tmp_path / "log")!r}), {{}}).run("Wait", command)
 """
-    process = subprocess.Popen([sys.executable, "-c", demo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    pid_file = tmp_path / "pid"
-    _wait_for(lambda: pid_file.exists() and pid_file.read_text() != "")
+    return subprocess.Popen([sys.executable, "-c", demo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_no_child_outlives_a_finished_command(shell, tmp_path):
+    shell.run("Leave a child", [sys.executable, "-c", _PARENT.format(then=""), str(tmp_path / "pid")])
+    for pid in _pids(tmp_path / "pid"):
+        _wait_for(lambda pid=pid: not _alive(pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_no_child_outlives_a_stopped_demo(tmp_path, number):
+    process = _start_demo(tmp_path)
+    pids = _pids(tmp_path / "pid")
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode != 0
     assert out.rstrip().endswith("stopped")
-    _wait_for(lambda: not _alive(int(pid_file.read_text())))
+    for pid in pids:
+        _wait_for(lambda pid=pid: not _alive(pid))
+
+
+def test_no_child_outlives_a_killed_demo(tmp_path):
+    """SIGKILL gives the demo no chance to end the stage."""
+    process = _start_demo(tmp_path)
+    pids = _pids(tmp_path / "pid")
+    assert all(map(_alive, pids))
+    process.kill()
+    process.communicate(timeout=30)
+    try:
+        for pid in pids:
+            _wait_for(lambda pid=pid: not _alive(pid), seconds=5)
+    finally:
+        for pid in filter(_alive, pids):
+            os.kill(pid, signal.SIGKILL)
