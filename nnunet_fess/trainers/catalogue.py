@@ -71,10 +71,11 @@ OPTIONS: tuple[Option, ...] = (
         "seeds weights, batches and augmentation (nnU-Net: unseeded)",
         (lambda value: 0 <= value < 2**32, "0 to 4294967295"),
     ),
+    Option("bf16", "bf16", False, "train in bfloat16 on a CPU that has it (nnU-Net: float32 on a CPU)"),
     Option("noDS", "noDS", False, "no deep supervision"),
     Option("noMirroring", "noMirroring", False, "no mirroring, neither in augmentation nor at prediction"),
 )
-_EVERYWHERE = frozenset({"epochs", "iters", "valiters", "seed", "noDS", "noMirroring"})
+_EVERYWHERE = frozenset({"epochs", "iters", "valiters", "seed", "bf16", "noDS", "noMirroring"})
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm
+from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
 from nnunet_fess.trainers.seeding import RepeatableAugmenter, augmentation_in_process, seed_everything
 from nnunet_fess.trainers.terms import FEATURE_TERMS, SPATIAL_TERMS, FeatureHost, Host
@@ -73,6 +74,8 @@ class ComposedTrainer(nnUNetTrainer):
         if self._seed is not None:
             seed_everything(self._seed)
         super().initialize()
+        if self.trainer_name["bf16"] and self.device.type == "cpu":
+            train_in_bfloat16(unwrapped(self.network))
 
     def _build_loss(self) -> nn.Module:
         loss = self._build_spatial_loss()
@@ -148,6 +151,19 @@ class ComposedTrainer(nnUNetTrainer):
             for loader, count in zip(loaders, (workers, max(1, workers // 2)), strict=True)
         )
         return train, val
+
+    def on_train_start(self) -> None:
+        """nnU-Net's preparations.
+
+        Raises:
+            TrainingRefused: `_bf16` on another device than a CPU.
+        """
+        if self.trainer_name["bf16"] and self.device.type != "cpu":
+            raise TrainingRefused(
+                f"_bf16 is for trainings with -device cpu. Found: {self.device.type}, where the precision is nnU-Net's (mixed "
+                "on a GPU). Leave _bf16 out of the trainer's name."
+            )
+        super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's training part, on streams of its own when seeded."""

@@ -193,6 +193,28 @@ def test_the_components_of_nnunets_own_loss_add_up(make_trainer, random_batch):
     assert row["dc"] + row["ce"] == pytest.approx(row["spatial"]) == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.parametrize("labels", ["plain", "regions and ignore"])
+def test_the_components_of_our_own_loss_add_up(make_trainer, random_batch, labels):
+    trainer = make_trainer("nnUNetTrainerCWCD", labels)
+    (loss,) = steps(trainer, random_batch, 1)
+    row = trainer.loss.components.close_epoch(0)
+    parts = row["sdl_contour"] + row["sdl_rest"] + row["cwce"]
+    assert parts == pytest.approx(row["spatial"]) == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_single_term_has_no_parts(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerCE")
+    steps(trainer, random_batch, 1)
+    assert trainer.loss.components.close_epoch(0).keys() == {"epoch", "spatial"}
+
+
+def test_bfloat16_is_for_cpus(make_trainer):
+    trainer = make_trainer("nnUNetTrainerCE_bf16", initialize=False)
+    trainer.device = torch.device("cuda")
+    with pytest.raises(TrainingRefused, match=r"_bf16 is for trainings with -device cpu\. Found: cuda"):
+        trainer.on_train_start()
+
+
 def test_the_batchs_gradient_share_is_sampled_once_per_epoch(make_trainer, random_batch, monkeypatch):
     trainer = make_trainer("nnUNetTrainerSupCon_seed0")
     looks = []
