@@ -59,9 +59,11 @@ class ProjectionHead(nn.Sequential):
         super().__init__(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, _PROJECTED))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """The projection."""
+        """The projection; NaN where the embedding is not finite."""
         with torch.autocast(device_type=pooled.device.type, enabled=False):
-            return super().forward(pooled.float())
+            projected = super().forward(pooled.float())
+        # ReLU makes 0 of -inf: such an embedding could leave here, and be remembered, as a finite one.
+        return projected.masked_fill(~torch.isfinite(pooled).all(1, keepdim=True), torch.nan)
 
 
 class FESSFeature(FeatureTerm):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from nnunet_fess.losses import nt_xent_loss, sup_con_loss
 from nnunet_fess.losses.class_means import class_means
@@ -99,13 +100,21 @@ def test_a_look_does_not_advance_the_memory(name):
     assert term.memory.recall() is None
 
 
-def test_a_non_finite_embedding_does_not_poison_the_next_step():
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_non_finite_embedding_does_not_poison_the_next_step(value):
     term = SupConFeature(channels=4, level=1, temperature=0.1, queue=16, ignore_label=None)
     bad = seen()
-    bad.skips[-1][0, 0, 0, 0] = float("nan")  # infinity may come out of the head as 0, which is no harm
+    bad.skips[-1][0, 0, 0, 0] = value
     term(bad, LOGITS, target())
     assert term.memory.rejected > 0
     assert torch.isfinite(term(seen(1), LOGITS, target(1)))
+
+
+def test_infinity_does_not_pass_the_heads_relu():
+    head = ProjectionHead(4)
+    nn.init.constant_(head[0].weight, 1.0)
+    projected = head(torch.tensor([[-float("inf"), 0, 0, 0], [0, 0, 0, 1]]))
+    assert projected.isfinite().all(1).tolist() == [False, True]
 
 
 def test_the_head_projects_in_float32():
