@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -74,7 +75,9 @@ def contour_map(
         labelled = target != ignore_label
         valid = labelled if valid is None else valid & labelled
         target = target.masked_fill(~labelled, 0)
-    labels = check_labels(target, None if target.shape[1] == 1 else 1)
+    if target.shape[1] > 1:
+        return rule.of_regions(check_labels(target, 1).bool(), valid)
+    labels = check_labels(target)
     return rule.of_labels(labels, valid, int(labels.max()) + 1 if labels.numel() else 1)
 
 
@@ -124,30 +127,76 @@ class Contour:
 
     def of(self, target: Target) -> Tensor:
         """Contour (B, 1, *spatial) of a label map, (B, C, *spatial) of regions."""
-        return self.of_labels(target.classes, target.valid, target.num_classes if target.is_label_map else 2)
+        if target.is_label_map:
+            return self.of_labels(target.classes, target.valid, target.num_classes)
+        return self.of_regions(target.classes, target.valid)
 
     def of_labels(self, labels: Tensor, valid: Tensor | None, number: int) -> Tensor:
-        """Contour of the labels 0 … number - 1 in any integer dtype, each channel for itself."""
-        width = self.window(labels.shape[2:])
-        widths = _halvings(width) if self.adaptive else [width]
+        """Contour of the labels 0 … number - 1 in any integer dtype."""
         labels = labels.to(torch.uint8) if number <= 256 else labels
         top = torch.iinfo(labels.dtype).max
-        outside = top if self.convention == "released" else 0
-
         # Windowed maxima of the labels and of their complement, that is, minima: 0 is neutral for both.
         extremes = torch.stack((labels, top - labels))
         if valid is not None:
             extremes *= valid
-        contour, reached = torch.zeros_like(labels, dtype=torch.bool), [0] * len(width)
-        for width in widths:
-            extremes = windowed_max(extremes, [w - r for w, r in zip(width, reached, strict=True)], outside)
-            eroded, reached = extremes[0] != top - extremes[1], width
-            if width is not widths[0]:  # the finest width needs no condition
-                deeper = windowed_max(extremes, width, outside)
-                core = deeper[0] == top - deeper[1]
-                eroded &= _near_own_core(labels, core if valid is None else core & valid, [3 * w for w in width], number)
-            contour |= eroded
+
+        def mixed(seen: Tensor) -> Tensor:
+            return seen[0] != top - seen[1]
+
+        def near_own_core(core: Tensor, reach: list[int]) -> Tensor:
+            return _near_own_core(labels, core if valid is None else core & valid, reach, number)
+
+        windowed = partial(windowed_max, outside=top if self.convention == "released" else 0)
+        contour = _rims(extremes, self._widths(labels.shape[2:]), windowed, mixed, near_own_core)
         return contour if valid is None else contour & valid
+
+    def of_regions(self, regions: Tensor, valid: Tensor | None) -> Tensor:
+        """Contour of bool channels, each for itself: four of them are the bits of one byte, and cost as much as one."""
+        counted = 15 if valid is None else _pack(valid.expand_as(regions))
+        inside = _pack(regions)
+        own = (inside | (inside ^ 15) << 4) & counted * 17  # low four bits: in the region; high four: out of it
+
+        def mixed(seen: Tensor) -> Tensor:
+            return seen & seen >> 4
+
+        def near_own_core(core: Tensor, reach: list[int]) -> Tensor:
+            near = own & windowed_or(own & (core & 15) * 17, reach)
+            return near | near >> 4
+
+        windowed = partial(windowed_or, outside=255 if self.convention == "released" else 0)
+        contour = _rims(own, self._widths(regions.shape[2:]), windowed, mixed, near_own_core)
+        return _unpack(contour & counted, regions.shape[1])
+
+    def _widths(self, spatial_shape: Sequence[int]) -> list[list[int]]:
+        """The rim's widths from which its voxels choose, narrow to wide."""
+        width = self.window(spatial_shape)
+        return _halvings(width) if self.adaptive else [width]
+
+
+def _rims(
+    seen: Tensor,
+    widths: list[list[int]],
+    windowed: Callable[[Tensor, list[int]], Tensor],
+    mixed: Callable[[Tensor], Tensor],
+    near_own_core: Callable[[Tensor, list[int]], Tensor],
+) -> Tensor:
+    """The rule itself, whatever the encoding.
+
+    Args:
+        seen: which classes there are in a voxel's window, which here is the voxel itself.
+        widths: of the rim, narrow to wide.
+        windowed: what is seen in larger windows.
+        mixed: flags of the voxels that see more than one class.
+        near_own_core: flags of the voxels that have a core voxel of their own class within reach.
+    """
+    contour, reached = torch.zeros_like(mixed(seen)), [0] * len(widths[0])
+    for width in widths:
+        seen = windowed(seen, [w - r for w, r in zip(width, reached, strict=True)])
+        eroded, reached = mixed(seen), width
+        if width is not widths[0]:  # the finest width needs no condition
+            eroded &= near_own_core(~mixed(windowed(seen, width)), [3 * w for w in width])
+        contour |= eroded
+    return contour
 
 
 def _halvings(width: list[int]) -> list[list[int]]:
@@ -169,6 +218,25 @@ def _near_own_core(labels: Tensor, core: Tensor, reach: list[int], number: int) 
         found = windowed_or(torch.where(core & own, torch.ones_like(bit) << bit, 0), reach)
         near |= ((found >> bit) & 1).bool() & own
     return near
+
+
+def _pack(channels: Tensor) -> Tensor:
+    """Bools (B, C, *spatial) as the low four bits of uint8 (B, ⌈C / 4⌉, *spatial)."""
+    bit = _bit(channels)
+    return torch.stack(
+        [(four.view(torch.uint8) * bit[: four.shape[1]]).sum(1, dtype=torch.uint8) for four in channels.split(4, 1)], 1
+    )
+
+
+def _unpack(packed: Tensor, channels: int) -> Tensor:
+    """The bools (B, C, *spatial) again."""
+    bit = _bit(packed)
+    return torch.cat([four & bit[: channels - 4 * i] for i, four in enumerate(packed.split(1, 1))], 1).bool()
+
+
+def _bit(like: Tensor) -> Tensor:
+    """1, 2, 4, 8 along the channels."""
+    return (1 << torch.arange(4, device=like.device)).to(torch.uint8).view(4, *[1] * (like.ndim - 2))
 
 
 _BITS = {torch.uint8: 8, torch.int16: 15, torch.int32: 31, torch.int64: 63}

@@ -85,6 +85,6 @@ class ContourWeightedCrossEntropyLoss(SpatialLoss):
         assert contour is not None
         return contour_weights(contour, self.contour_weight, self.contour.convention)
 
-    def formula(self, sums: ClassSums) -> Tensor:
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
         """Σ w·CE / N."""
-        return sums.mean_cross_entropy
+        return {"cwce": sums.mean_cross_entropy}

@@ -31,6 +31,6 @@ class CrossEntropyLoss(SpatialLoss):
     def __init__(self, *, ignore_label: int | None = None, distributed: bool = False) -> None:
         super().__init__(ignore_label=ignore_label, distributed=distributed)
 
-    def formula(self, sums: ClassSums) -> Tensor:
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
         """Σ CE / N."""
-        return sums.mean_cross_entropy
+        return {"ce": sums.mean_cross_entropy}

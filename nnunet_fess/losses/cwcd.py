@@ -84,7 +84,7 @@ class CWCDLoss(SpatialLoss):
         assert contour is not None
         return contour_weights(contour, self.contour_weight, self.contour.convention)
 
-    def formula(self, sums: ClassSums) -> Tensor:
-        """SDL + CWCE."""
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+        """The two of SDL, and CWCE."""
         dice = separable_dice(sums, self.contour_fraction, self.smooth, self.contour.convention)
-        return dice + sums.mean_cross_entropy
+        return dice | {"cwce": sums.mean_cross_entropy}

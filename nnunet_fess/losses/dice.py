@@ -62,7 +62,7 @@ class DiceLoss(SpatialLoss):
         check_convention(convention)
         self.convention = convention
 
-    def formula(self, sums: ClassSums) -> Tensor:
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - Dice."""
         pooled = self.convention == "released"
-        return one_minus_dice(sums.hit[:, 0], sums.predicted, sums.actual[:, 0], self.smooth, pooled)
+        return {"dice": one_minus_dice(sums.hit[:, 0], sums.predicted, sums.actual[:, 0], self.smooth, pooled)}

@@ -29,7 +29,7 @@ class DiceCELoss(SpatialLoss):
         tensor(1.0265)
     """
 
-    def formula(self, sums: ClassSums) -> Tensor:
-        """Dice + CE."""
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+        """Dice and CE."""
         dice = one_minus_dice(sums.hit[:, 0], sums.predicted, sums.actual[:, 0], self.smooth)
-        return dice + sums.mean_cross_entropy
+        return {"dice": dice, "ce": sums.mean_cross_entropy}

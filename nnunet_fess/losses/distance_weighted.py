@@ -80,9 +80,9 @@ class DistanceWeightedCrossEntropyLoss(SpatialLoss):
         between = self.w0 * torch.exp(-(nearest + second).square() / (2 * self.sigma**2))
         return between + (_balanced(target) if self.balance else 1)
 
-    def formula(self, sums: ClassSums) -> Tensor:
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
         """Σ w·CE / N."""
-        return sums.mean_cross_entropy
+        return {"dwce": sums.mean_cross_entropy}
 
 
 def _balanced(target: Target) -> Tensor:

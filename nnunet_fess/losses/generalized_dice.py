@@ -47,16 +47,16 @@ class GDLoss(SpatialLoss):
         check_convention(convention)
         self.convention = convention
 
-    def formula(self, sums: ClassSums) -> Tensor:
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - generalised Dice."""
         hit, actual = sums.hit[:, 0], sums.actual[:, 0]
         if self.convention == "released":
             rarity = 1 / (actual.square() + 1e-3)
-            return (1 - 2 * self._ratio(rarity, hit, sums.predicted + actual)).mean()
+            return {"gdl": (1 - 2 * self._ratio(rarity, hit, sums.predicted + actual)).mean()}
         there = actual > 0
         rarest = actual.masked_fill(~there, float("inf")).amin(1, keepdim=True)
         rarity = torch.where(there, (rarest / actual).square(), 1)
-        return (1 - self._ratio(rarity, 2 * hit, sums.predicted + actual)).mean()
+        return {"gdl": (1 - self._ratio(rarity, 2 * hit, sums.predicted + actual)).mean()}
 
     def _ratio(self, rarity: Tensor, above: Tensor, below: Tensor) -> Tensor:
         return ((rarity * above).sum(1) + self.smooth) / ((rarity * below).sum(1) + self.smooth)

@@ -13,16 +13,16 @@ from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.target import Convention
 
 
-def separable_dice(sums: ClassSums, contour_fraction: float, smooth: float, convention: Convention) -> Tensor:
-    """λ·L_c + (1 - λ)·L_nc of sums that were divided by the contour; released: L_c + L_nc, each pooled."""
+def separable_dice(sums: ClassSums, contour_fraction: float, smooth: float, convention: Convention) -> dict[str, Tensor]:
+    """λ·L_c and (1 - λ)·L_nc of sums that were divided by the contour; released: L_c and L_nc, each pooled."""
     pooled = convention == "released"
     (hit_rest, hit_contour), (actual_rest, actual_contour) = sums.hit.unbind(1), sums.actual.unbind(1)
     # A class's own contour lies inside the class, so that what is predicted there is what is hit there.
     on_contour = one_minus_dice(hit_contour, hit_contour, actual_contour, smooth, pooled)
     on_rest = one_minus_dice(hit_rest, sums.predicted - hit_contour, actual_rest, smooth, pooled)
-    if pooled:
-        return on_contour + on_rest
-    return contour_fraction * on_contour + (1 - contour_fraction) * on_rest
+    if not pooled:
+        on_contour, on_rest = contour_fraction * on_contour, (1 - contour_fraction) * on_rest
+    return {"sdl_contour": on_contour, "sdl_rest": on_rest}
 
 
 def default_smooth(smooth: float | None, convention: Convention) -> float:
@@ -103,6 +103,6 @@ class SeparableDiceLoss(SpatialLoss):
             adaptive=adaptive,
         )
 
-    def formula(self, sums: ClassSums) -> Tensor:
-        """λ·L_c + (1 - λ)·L_nc."""
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+        """λ·L_c and (1 - λ)·L_nc."""
         return separable_dice(sums, self.contour_fraction, self.smooth, self.contour.convention)

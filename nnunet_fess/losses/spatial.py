@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from nnunet_fess.losses.contour import Contour
@@ -10,7 +11,7 @@ from nnunet_fess.losses.target import Target, parse_target
 
 
 class SpatialLoss(nn.Module):
-    """A loss of logits against a target that is a formula on `ClassSums`.
+    """A loss of logits against a target: a sum of terms, each of them a formula on `ClassSums`.
 
     Args:
         ignore_label: label of the voxels that do not count (label maps; regions bring a mask as last channel).
@@ -26,6 +27,9 @@ class SpatialLoss(nn.Module):
 
     Raises:
         ValueError: ill shapes or labels, a smooth below 1e-6.
+
+    Attributes:
+        latest: the terms' values, without gradient, of the latest call.
     """
 
     contour: Contour | None = None
@@ -45,6 +49,7 @@ class SpatialLoss(nn.Module):
         self.distributed = distributed
         self.batch_dice = batch_dice
         self.smooth = smooth
+        self.latest: dict[str, Tensor] = {}
 
     def forward(self, net_output: Tensor, target: Tensor) -> Tensor:
         """The loss of logits (B, C, *spatial) against a target."""
@@ -54,12 +59,14 @@ class SpatialLoss(nn.Module):
         """The loss of logits against a target that was parsed before."""
         contour = None if self.contour is None else self.contour.of(target)
         sums = class_sums(net_output, target, contour, self.voxel_weight(target, contour))
-        return self.formula(sums.over_batch(self.batch_dice, self.distributed))
+        terms = self.terms(sums.over_batch(self.batch_dice, self.distributed))
+        self.latest = {name: value.detach() for name, value in terms.items()}
+        return torch.stack(list(terms.values())).sum()
 
     def voxel_weight(self, target: Target, contour: Tensor | None) -> Tensor | None:
         """Weight of every voxel's cross entropy; None: 1."""
         return None
 
-    def formula(self, sums: ClassSums) -> Tensor:
-        """The loss as a function of the sums."""
+    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+        """The scalars that the loss is the sum of, by name, as functions of the sums."""
         raise NotImplementedError

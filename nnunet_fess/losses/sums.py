@@ -12,6 +12,7 @@ than turned into one-hot channels: the memory kept for the backward pass is one 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -177,14 +178,53 @@ class _SoftmaxSums(Function):
 def _sigmoid_sums(
     logits: Tensor, regions: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    truth = regions.to(logits.dtype)  # floats throughout: products of floats with bools are slow on a CPU
-    probability = logits.sigmoid()
-    predicted = (probability if valid is None else probability * valid.to(logits.dtype)).sum(2)
-    overlap = probability * truth
-    hit, actual = overlap.sum(2)[:, None], truth.sum(2)[:, None]
+    # Bools as uint8, which a CPU turns into floats, or sums up, in a third of the time.
+    parts = [regions.view(torch.uint8)]
     if contour is not None:
-        rim = contour.to(logits.dtype)
-        hit_rim, actual_rim = (overlap * rim).sum(2)[:, None], (truth * rim).sum(2)[:, None]
-        hit, actual = torch.cat((hit - hit_rim, hit_rim), 1), torch.cat((actual - actual_rim, actual_rim), 1)
-    entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=weight, reduction="sum")
-    return predicted, hit, actual, entropy
+        parts.append((regions & contour).view(torch.uint8))
+    predicted, *hits, entropy = _SigmoidSums.apply(logits, valid, weight, *parts)
+    return predicted, _rest_and_rim(hits), _rest_and_rim([part.sum(2, dtype=logits.dtype) for part in parts]), entropy
+
+
+def _rest_and_rim(sums: Sequence[Tensor]) -> Tensor:
+    """(B, R, C) from the sums over all of the region and, if it was given, over its rim, (B, C) each."""
+    whole, *rim = sums
+    return torch.stack([whole - rim[0], *rim] if rim else [whole], 1)
+
+
+class _SigmoidSums(Function):
+    """Σ p, Σ p·g and, if its rim r is given, Σ p·r, and Σ w·CE of p = sigmoid(x), every channel against its own region g.
+
+    With upstream gradients a (of Σ p), t (of Σ p·g), u (of Σ p·r) and c (of Σ w·CE),
+
+        ∂/∂x = p (1 - p) (a + g t + r u) + c w (p - g)
+
+    Products with bools or temporaries would cost more than all the arithmetic: masks take turns in one float buffer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, valid: Tensor | None, weight: Tensor | None, *parts: Tensor) -> tuple[Tensor, ...]:
+        # CE is log(1 + exp(-x)) in the region and log(1 + exp(x)) elsewhere: nothing can underflow.
+        buffer = parts[0].to(logits.dtype).mul_(-2).add_(1).mul_(logits)
+        entropy = F.softplus(buffer, threshold=40)
+        entropy = (entropy if weight is None else entropy.mul_(weight)).sum()
+        probability = logits.sigmoid()
+        if valid is not None:
+            probability.mul_(valid)  # where p is 0, so is p (1 - p)
+        hits = [buffer.copy_(part).mul_(probability).sum(2) for part in parts]
+        ctx.save_for_backward(probability, weight, *parts)
+        return probability.sum(2), *hits, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_predicted: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        probability, weight, *parts = ctx.saved_tensors
+        *grad_hits, grad_entropy = grads
+        grad = grad_predicted[:, :, None].expand_as(probability).contiguous()
+        buffer = torch.empty_like(probability)
+        for part, grad_hit in zip(reversed(parts), reversed(grad_hits), strict=True):  # the region last: needed below
+            grad.addcmul_(buffer.copy_(part), grad_hit[:, :, None])
+        grad.mul_(probability).addcmul_(grad, probability, value=-1)
+        buffer.sub_(probability)
+        grad.addcmul_(buffer if weight is None else buffer.mul_(weight), grad_entropy, value=-1)
+        return grad, None, None, *[None] * len(parts)

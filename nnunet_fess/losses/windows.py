@@ -19,9 +19,9 @@ def windowed_max(values: Tensor, radii: Sequence[int], outside: int = 0) -> Tens
     return _windowed(torch.maximum, values, radii, outside)
 
 
-def windowed_or(bits: Tensor, radii: Sequence[int]) -> Tensor:
+def windowed_or(bits: Tensor, radii: Sequence[int], outside: int = 0) -> Tensor:
     """Bitwise or over the same box."""
-    return _windowed(torch.bitwise_or, bits, radii, 0)
+    return _windowed(torch.bitwise_or, bits, radii, outside)
 
 
 def _windowed(combine: Callable[[Tensor, Tensor], Tensor], values: Tensor, radii: Sequence[int], outside: int) -> Tensor:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from nnunet_fess.losses.distributed import sum_over_ranks
+from nnunet_fess.losses.spatial import SpatialLoss
 
 CSV_NAME, FIGURE_NAME = "loss_components.csv", "loss_components.png"
 
@@ -76,7 +77,9 @@ class Components(nn.Module):
 
 
 class SubTerms:
-    """Records the sub-terms of a spatial loss: every direct child that returns a scalar, as nnU-Net's `dc` and `ce` do.
+    """Records the sub-terms of a spatial loss.
+
+    They are the terms of a `SpatialLoss`; of any other, every direct child that returns a scalar, as nnU-Net's `dc` and `ce`.
 
     Args:
         loss: the loss of one deep-supervision scale, called once per scale.
@@ -98,7 +101,10 @@ class SubTerms:
             # Not every part runs at every scale: nnU-Net skips cross entropy where all voxels are ignored.
             self._sums[name] = self._sums.get(name, 0) + self.weights[self._scale] * value.detach()
 
-    def _whole(self, _module: nn.Module, _inputs: object, _value: object) -> None:
+    def _whole(self, loss: nn.Module, inputs: object, _value: object) -> None:
+        if isinstance(loss, SpatialLoss) and len(loss.latest) > 1:  # a term alone is the loss itself
+            for name, term in loss.latest.items():
+                self._part(name, loss, inputs, term)
         self._scale = (self._scale + 1) % len(self.weights)
         if self._scale == 0:
             for name, value in self._sums.items():
