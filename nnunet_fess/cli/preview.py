@@ -17,7 +17,7 @@ from torch import Tensor
 from nnunet_fess.cli.cpu_plans import dataset_folder
 from nnunet_fess.errors import UserError
 from nnunet_fess.losses import SpatialLoss
-from nnunet_fess.losses.target import parse_target
+from nnunet_fess.losses.target import Target, parse_target
 from nnunet_fess.trainers.naming import TrainerName, parse
 from nnunet_fess.trainers.terms import SPATIAL_TERMS, Host
 
@@ -49,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
         name = "full resolution" if all(s == 1 for s in scale) else "scale " + " × ".join(f"1/{round(1 / s)}" for s in scale)
         share = float((labels_map > labels_map.min()).float().mean())
         print(f"  {name}: {100 * share:.1f} % of the voxels weigh more than the rest")
+    for name, share in rim_shares(trainer, case).items():
+        print(f"  {name}: {100 * share:.0f} % of it is rim at full resolution" + (", no core is left" if share == 1 else ""))
     return 0
 
 
@@ -61,6 +63,7 @@ class Case:
         image: first channel (Z, Y, X).
         target: label map (B, 1, *spatial) or regions (B, C, *spatial); a 2-D configuration has the slices as batch.
         channels: of the network's output.
+        structures: name of every foreground class, or of every region.
         ignore_label: of a label map.
         spacing: mm per spatial axis.
         scales: of deep supervision, full resolution first.
@@ -70,6 +73,7 @@ class Case:
     image: np.ndarray
     target: Tensor
     channels: int
+    structures: Sequence[str]
     ignore_label: int | None
     spacing: Sequence[float]
     scales: Sequence[Sequence[float]]
@@ -81,10 +85,36 @@ def weight_map(trainer: TrainerName, case: Case, scale: Sequence[float]) -> Tens
     Returns:
         (Z, Y, X) on that scale's grid; for regions the largest over the channels.
     """
+    loss, truth, contour = _at_scale(trainer, case, scale)
+    weight = loss.voxel_weight(truth, contour)
+    found = weight if weight is not None else contour
+    if found is None:
+        raise UserError(f"{trainer.name} weighs all voxels alike; there is no contour to show. Try nnUNetTrainerCWCD.")
+    return _volume(found.float().amax(1))
+
+
+def rim_shares(trainer: TrainerName, case: Case) -> dict[str, float]:
+    """Structure → which share of its own voxels is contour at full resolution; empty for a loss without contour.
+
+    Structures that the case does not have are left out.
+    """
+    _, truth, contour = _at_scale(trainer, case, case.scales[0])
+    if contour is None:
+        return {}
+    shares = {}
+    for number, name in enumerate(case.structures):
+        inside = truth.classes == number + 1 if truth.is_label_map else truth.classes[:, [number]].bool()
+        rim = contour if truth.is_label_map else contour[:, [number]]
+        if inside.any():
+            shares[name] = float(rim[inside].float().mean())
+    return shares
+
+
+def _at_scale(trainer: TrainerName, case: Case, scale: Sequence[float]) -> tuple[SpatialLoss, Target, Tensor | None]:
+    """The trainer's loss, and the target and the contour that it sees at one scale."""
     from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 
-    shape = case.target.shape[2:]
-    host = Host(False, case.ignore_label, False, spacing=case.spacing, patch_size=shape)
+    host = Host(False, case.ignore_label, False, spacing=case.spacing, patch_size=case.target.shape[2:])
     loss = SPATIAL_TERMS[trainer.loss.spatial.name](trainer, host)
     assert isinstance(loss, SpatialLoss)
     # nnU-Net's own resampling of the target, so that the picture shows what the loss gets.
@@ -92,12 +122,7 @@ def weight_map(trainer: TrainerName, case: Case, scale: Sequence[float]) -> Tens
     target = torch.stack([downsample(segmentation=sample)["segmentation"][0] for sample in case.target])
     logits = torch.empty((len(target), case.channels, *target.shape[2:]), device="meta")  # only its shape is looked at
     truth = parse_target(logits, target, case.ignore_label)
-    contour = None if loss.contour is None else loss.contour.of(truth)
-    weight = loss.voxel_weight(truth, contour)
-    found = weight if weight is not None else contour
-    if found is None:
-        raise UserError(f"{trainer.name} weighs all voxels alike; there is no contour to show. Try nnUNetTrainerCWCD.")
-    return _volume(found.float().amax(1))
+    return loss, truth, None if loss.contour is None else loss.contour.of(truth)
 
 
 def draw(case: Case, maps: Sequence[Tensor], title: str, output: Path) -> None:
@@ -107,16 +132,18 @@ def draw(case: Case, maps: Sequence[Tensor], title: str, output: Path) -> None:
     labels = _label_volume(case.target)
     planes = _planes(labels, flat=len(case.spacing) == 2)
     columns = 2 + len(maps)
-    figure = Figure(figsize=(2.6 * columns, 2.8 * len(planes)), layout="constrained")
-    axes = figure.subplots(len(planes), columns, squeeze=False)
     spacing = np.array([1.0, *case.spacing][-3:])
+    sides = [np.delete(spacing * labels.shape, axis) for axis, _ in planes]
+    heights = [max(0.25, height / width) for height, width in sides]
+    figure = Figure(figsize=(2.6 * columns, 2.6 * sum(heights) + 0.7), layout="constrained")
+    axes = figure.subplots(len(planes), columns, squeeze=False, height_ratios=heights)
     low, high = np.percentile(case.image, [1, 99])
     for row, (axis, position) in zip(axes, planes, strict=True):
         aspect = float(np.divide(*np.delete(spacing, axis)))
         seen = np.take(case.image, round(position * (case.image.shape[axis] - 1)), axis)
         truth = np.take(labels, round(position * (labels.shape[axis] - 1)), axis)
         row[0].imshow(seen, cmap="gray", vmin=low, vmax=high, aspect=aspect)
-        row[1].imshow(truth, cmap="viridis", interpolation="nearest", aspect=aspect)
+        row[1].imshow(truth, cmap="viridis", interpolation="nearest", aspect=aspect, vmin=0, vmax=max(1, labels.max()))
         for cell, weights in zip(row[2:], maps, strict=True):
             volume = weights.numpy()
             plane = np.take(volume, round(position * (volume.shape[axis] - 1)), axis)
@@ -180,6 +207,7 @@ def _load(folder: Path, plans_name: str, configuration: str, name: str | None) -
     if label_manager.has_regions:
         regions = [*label_manager.foreground_regions, *([] if ignore is None else [ignore])]
         labels = ConvertSegmentationToRegionsTransform(regions, channel_in_seg=0)(segmentation=labels)["segmentation"]
+    structures = {k: v for k, v in label_manager.label_dict.items() if k not in ("background", "ignore")}
     target = labels.transpose(0, 1) if len(planned.patch_size) == 2 else labels[None]
     steps = 1 / np.cumprod(np.vstack(planned.pool_op_kernel_sizes), axis=0)
     return Case(
@@ -187,6 +215,7 @@ def _load(folder: Path, plans_name: str, configuration: str, name: str | None) -
         image=np.asarray(image[0]),
         target=target.contiguous(),
         channels=label_manager.num_segmentation_heads,
+        structures=list(structures) if label_manager.has_regions else sorted(structures, key=structures.__getitem__),
         ignore_label=None if label_manager.has_regions else ignore,
         spacing=planned.spacing,
         scales=[tuple(step) for step in steps.tolist()][:-1],

@@ -8,7 +8,7 @@ import pytest
 from tiny_host import LABELS, network_plans
 
 from nnunet_fess.cli.main import main
-from nnunet_fess.cli.preview import _load, weight_map
+from nnunet_fess.cli.preview import _load, rim_shares, weight_map
 from nnunet_fess.trainers.naming import parse
 
 
@@ -64,6 +64,31 @@ def test_shows_the_weights_of_the_loss_at_full_resolution(make_dataset):
 def test_has_one_map_per_scale_of_deep_supervision(make_dataset):
     case = _load(make_dataset(), "nnUNetPlans", "tiny", None)
     assert [tuple(weight_map(parse("nnUNetTrainerCWCD"), case, scale).shape) for scale in case.scales] == [(16,) * 3, (8,) * 3]
+
+
+# A cube of 8, of which the shell is label 1 and the middle 4 label 2: 2 mm are 1 voxel on the first axis and 2 on the others.
+SHARES = {"plain": [1.0, 1.0], "regions": [1 - 6 * 4 * 4 / 8**3, 1.0]}
+
+
+@pytest.mark.parametrize("labels", SHARES)
+def test_says_how_much_of_each_structure_is_rim(make_dataset, labels):
+    case = _load(make_dataset(labels), "nnUNetPlans", "tiny", None)
+    found = rim_shares(parse("nnUNetTrainerCWCD_2mm"), case)
+    assert list(found.values()) == pytest.approx(SHARES[labels])
+    assert list(found) == case.structures
+
+
+def test_a_structure_without_core_is_named(make_dataset, capsys):
+    make_dataset("regions")
+    assert main(["preview", "999", "-c", "tiny", "-tr", "nnUNetTrainerCWCD_2mm"]) == 0
+    out = capsys.readouterr().out
+    assert "whole: 81 % of it is rim at full resolution\n" in out
+    assert "core: 100 % of it is rim at full resolution, no core is left" in out
+
+
+def test_weights_without_a_contour_have_no_rim(make_dataset):
+    case = _load(make_dataset(), "nnUNetPlans", "tiny", None)
+    assert rim_shares(parse("nnUNetTrainerDWCE"), case) == {}
 
 
 @pytest.mark.parametrize(
