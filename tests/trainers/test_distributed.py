@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from nnunet_fess.losses import DiceLoss
 from nnunet_fess.trainers import features, parse
 from nnunet_fess.trainers.catalogue import FEATURE
 from nnunet_fess.trainers.composed_loss import ComposedLoss
+from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap
 from nnunet_fess.trainers.terms import FEATURE_TERMS, FeatureHost
 
@@ -62,15 +64,26 @@ def train(feature: str, samples: slice) -> dict[str, Any]:
     }
 
 
+def adopted(rank: int) -> dict[str, Any]:
+    """The values from which a projection head starts that every rank has initialised by chance."""
+    torch.manual_seed(rank)
+    head = list(features.ProjectionHead(4).parameters())
+    trainer = SimpleNamespace(is_ddp=True, optimizer=torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]))
+    ComposedTrainer._adopt(trainer, head)
+    assert trainer.optimizer.param_groups[1]["params"] == head
+    return {"weights": [parameter.detach() for parameter in head]}
+
+
 SPLITS = {"even": 2, "uneven": 1}
 
 
 def on_rank(rank: int) -> dict[tuple[str, str], dict[str, Any]]:
-    return {
+    trained = {
         (feature, split): train(feature, slice(0, first) if rank == 0 else slice(first, BATCH))
         for feature in FEATURE
         for split, first in SPLITS.items()
     }
+    return {**trained, ("head", "adopted"): adopted(rank)}
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +109,11 @@ def test_two_ranks_equal_one_process(ranks, one_process, feature, split):
         for key, content in one["memory"].items():
             assert torch.allclose(rank["memory"][key], content, rtol=1e-3, atol=1e-5)
         assert rank["row"] == pytest.approx(one["row"], rel=1e-5)
+
+
+def test_all_ranks_start_from_the_same_projection_head(ranks):
+    first, second = (results["head", "adopted"]["weights"] for results in ranks)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("feature", FEATURE)
