@@ -1,6 +1,9 @@
 """What the contour-weighted loss costs: against nnU-Net's default, scipy's contours and the authors' way.
 
-    python benchmarks/contour_loss.py [--size 64] [--batch 2] [--classes 4 16] [--repeats 15] [--device cpu] [--json FILE]
+    python benchmarks/contour_loss.py [--regions] [--size 64] [--batch 2] [--classes 4 16] [--repeats 15] [--device cpu]
+                                      [--json FILE]
+
+With --regions the network's channels are nested regions, as of BraTS, against nnU-Net's default for those.
 
 All candidates run in turn in one process, round after round, in rotating order; the ratios are of their medians. On a CPU
 the clock is the process's own CPU time on one thread, which other loads of the machine disturb least; on a GPU it is wall
@@ -26,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from provenance import commit, processor
 from scipy.ndimage import binary_erosion
@@ -36,14 +39,21 @@ from nnunet_fess.losses import CWCDLoss, DiceCELoss, contour_map
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 ITERATIONS = 6
+CE, BCE, AUTHORS = "nnU-Net DC_and_CE_loss", "nnU-Net DC_and_BCE_loss", "CWCD, authors' way"
 
 
-def example(batch: int, classes: int, size: int, device: str) -> tuple[Tensor, Tensor]:
-    """Logits (B, C, n, n, n) and int16 labels, as nnU-Net's data loader hands them over, in blobs of some 16 voxels."""
+def example(batch: int, classes: int, size: int, device: str, regions: bool = False) -> tuple[Tensor, Tensor]:
+    """Logits (B, C, n, n, n) and a target as nnU-Net's data loader hands it over, in blobs of some 16 voxels.
+
+    The target is int16 labels, or bool regions, each inside the one before.
+    """
     torch.manual_seed(0)
-    blobs = F.interpolate(torch.randn(batch, classes, *[max(size // 8, 2)] * 3), size=(size,) * 3, mode="trilinear")
-    labels = blobs.argmax(1, keepdim=True).to(torch.int16)
-    return torch.randn(batch, classes, size, size, size).to(device).requires_grad_(), labels.to(device)
+    labels = classes + regions  # of regions, one more: the outside of them all
+    blobs = F.interpolate(torch.randn(batch, labels, *[max(size // 8, 2)] * 3), size=(size,) * 3, mode="trilinear")
+    target = blobs.argmax(1, keepdim=True).to(torch.int16)
+    if regions:
+        target = torch.cat([target > j for j in range(classes)], 1)
+    return torch.randn(batch, classes, size, size, size).to(device).requires_grad_(), target.to(device)
 
 
 def scipy_contours(labels: Tensor, classes: int) -> np.ndarray:
@@ -81,14 +91,15 @@ def authors_way(net_output: Tensor, target: Tensor) -> Tensor:
 
 
 def losses() -> dict[str, Loss]:
-    """The candidates by name."""
-    options = {"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    """The candidates by name; those of nnU-Net and of the authors are for one kind of target."""
+    options = {"batch_dice": False, "smooth": 1e-5, "ddp": False}
     return {
-        "nnU-Net DC_and_CE_loss": DC_and_CE_loss(options, {}, dice_class=MemoryEfficientSoftDiceLoss),
+        CE: DC_and_CE_loss(options | {"do_bg": False}, {}, dice_class=MemoryEfficientSoftDiceLoss),
+        BCE: DC_and_BCE_loss({}, options | {"do_bg": True}, dice_class=MemoryEfficientSoftDiceLoss),
         "CWCD": CWCDLoss(iterations=ITERATIONS),
         "CWCD adaptive": CWCDLoss(iterations=ITERATIONS, adaptive=True),
         "DiceCE": DiceCELoss(),
-        "CWCD, authors' way": authors_way,
+        AUTHORS: authors_way,
     }
 
 
@@ -118,11 +129,11 @@ def step(loss: Loss, net_output: Tensor, target: Tensor) -> None:
     loss(net_output, target).backward()
 
 
-def peak_mib(name: str, batch: int, classes: int, size: int, device: str) -> float:
+def peak_mib(name: str, batch: int, classes: int, size: int, device: str, regions: bool) -> float:
     """Highest memory of one forward and backward, beyond the inputs, in MiB."""
     loss = losses()[name]
-    step(loss, *example(1, classes, 16, device))  # what a first call loads is not the loss's memory
-    net_output, target = example(batch, classes, size, device)
+    step(loss, *example(1, classes, 16, device, regions))  # what a first call loads is not the loss's memory
+    net_output, target = example(batch, classes, size, device, regions)
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -142,7 +153,7 @@ def _status(key: str) -> int:
 
 def peaks(names: list[str], options: argparse.Namespace, classes: int) -> dict[str, float]:
     """Peak memory of each loss; on a CPU in a fork of this process, so that none finds pages another has left."""
-    arguments = (options.batch, classes, options.size, options.device)
+    arguments = (options.batch, classes, options.size, options.device, options.regions)
     if options.device != "cpu":
         return {name: round(peak_mib(name, *arguments), 2) for name in names}
     found = {}
@@ -150,6 +161,46 @@ def peaks(names: list[str], options: argparse.Namespace, classes: int) -> dict[s
         with multiprocessing.get_context("fork").Pool(1) as pool:
             found[name] = round(pool.apply(peak_mib, (name, *arguments)), 2)
     return found
+
+
+def contours_of_labels(options: argparse.Namespace) -> dict[str, Any]:
+    """The contour alone, of few and many classes, against scipy's."""
+    few, four, many = (
+        example(options.batch, classes, options.size, options.device)[1].to(torch.uint8) for classes in (2, 4, 16)
+    )
+    milliseconds = medians(
+        {
+            "2 classes": lambda: contour_map(few, ITERATIONS),
+            "16 classes": lambda: contour_map(many, ITERATIONS),
+            "4 classes": lambda: contour_map(four, ITERATIONS),
+            "4 classes adaptive": lambda: contour_map(four, ITERATIONS, adaptive=True),
+            "4 classes, scipy per class": lambda: scipy_contours(four, 4),
+        },
+        options,
+    )
+    return {
+        "milliseconds": milliseconds,
+        "16 classes / 2 classes": round(milliseconds["16 classes"] / milliseconds["2 classes"], 3),
+        "ours / scipy": round(milliseconds["4 classes"] / milliseconds["4 classes, scipy per class"], 3),
+    }
+
+
+def contours_of_regions(options: argparse.Namespace) -> dict[str, Any]:
+    """The contour alone, of regions against a label map, which has one channel."""
+    one = example(options.batch, 4, options.size, options.device)[1].to(torch.uint8)
+    three, four, eight = (example(options.batch, regions, options.size, options.device, True)[1] for regions in (3, 4, 8))
+    return {
+        "milliseconds": medians(
+            {
+                "label map of 4 classes": lambda: contour_map(one, ITERATIONS),
+                "3 regions": lambda: contour_map(three, ITERATIONS),
+                "4 regions": lambda: contour_map(four, ITERATIONS),
+                "8 regions": lambda: contour_map(eight, ITERATIONS),
+                "4 regions adaptive": lambda: contour_map(four, ITERATIONS, adaptive=True),
+            },
+            options,
+        )
+    }
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -173,6 +224,7 @@ def main() -> None:
     parser.add_argument(
         "--classes", type=int, nargs="+", default=[4, 16], help="the authors' way runs with the first number only"
     )
+    parser.add_argument("--regions", action="store_true", help="channels are nested regions, not classes")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="file to write")
@@ -182,13 +234,13 @@ def main() -> None:
     result: dict[str, Any] = {"options": {k: v for k, v in vars(options).items() if k != "json"}}
     result |= {"machine": machine(options.device), "loss": {}, "contour": {}}
     candidates = losses()
-    base, own = "nnU-Net DC_and_CE_loss", "CWCD"
-    lean = [name for name in candidates if candidates[name] is not authors_way]
+    base, other = (BCE, CE) if options.regions else (CE, BCE)
+    lean = [name for name in candidates if name not in (other, AUTHORS)]
     # Memory first: what the timings leave behind would hide it.
     mebibytes = {classes: peaks(lean, options, classes) for classes in options.classes}
     for classes in options.classes:
-        inputs = example(options.batch, classes, options.size, options.device)
-        names = list(candidates) if classes == options.classes[0] else lean
+        inputs = example(options.batch, classes, options.size, options.device, options.regions)
+        names = lean if options.regions or classes != options.classes[0] else [*lean, AUTHORS]
         milliseconds = medians({name: partial(step, candidates[name], *inputs) for name in names}, options)
         result["loss"][str(classes)] = {
             "milliseconds": milliseconds,
@@ -196,25 +248,10 @@ def main() -> None:
             "peak MiB": mebibytes[classes],
             "peak ratio": {name: round(value / mebibytes[classes][base], 3) for name, value in mebibytes[classes].items()},
         }
-    few, many = (example(options.batch, classes, options.size, options.device)[1].to(torch.uint8) for classes in (2, 16))
-    four = example(options.batch, 4, options.size, options.device)[1].to(torch.uint8)
-    milliseconds = medians(
-        {
-            "2 classes": lambda: contour_map(few, ITERATIONS),
-            "16 classes": lambda: contour_map(many, ITERATIONS),
-            "4 classes": lambda: contour_map(four, ITERATIONS),
-            "4 classes adaptive": lambda: contour_map(four, ITERATIONS, adaptive=True),
-            "4 classes, scipy per class": lambda: scipy_contours(four, 4),
-        },
-        options,
-    )
-    result["contour"] = {
-        "milliseconds": milliseconds,
-        "16 classes / 2 classes": round(milliseconds["16 classes"] / milliseconds["2 classes"], 3),
-        "ours / scipy": round(milliseconds["4 classes"] / milliseconds["4 classes, scipy per class"], 3),
-    }
-    slow = result["loss"][str(options.classes[0])]["milliseconds"]
-    result["authors' way / ours"] = round(slow["CWCD, authors' way"] / slow[own], 1)
+    result["contour"] = contours_of_regions(options) if options.regions else contours_of_labels(options)
+    if not options.regions:
+        slow = result["loss"][str(options.classes[0])]["milliseconds"]
+        result["authors' way / ours"] = round(slow[AUTHORS] / slow["CWCD"], 1)
     text = json.dumps(result, indent=2, ensure_ascii=False)
     print(text)
     if options.json:

@@ -12,7 +12,6 @@ than turned into one-hot channels: the memory kept for the backward pass is one 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -156,75 +155,79 @@ class _SoftmaxSums(Function):
         entropy = -(log_p_true if weight is None else log_p_true * weight).sum()
         p_true = log_p_true.exp_()
         hit = sum_bins(p_true, bins, shape)
-        predicted = probability.sum(2) if valid is None else (probability * valid).sum(2)
-        ctx.save_for_backward(probability, p_true, own_class, bins, valid, weight)
-        return predicted, hit, entropy
+        if valid is not None:
+            probability.mul_(valid)  # where p is 0 and w too, so is the gradient
+        ctx.save_for_backward(probability, p_true, own_class, bins, weight)
+        return probability.sum(2), hit, entropy
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, grad_predicted: Tensor, grad_hit: Tensor, grad_entropy: Tensor
     ) -> tuple[Tensor, None, None, None, None, None]:
-        probability, p_true, own_class, bins, valid, weight = ctx.saved_tensors
+        probability, p_true, own_class, bins, weight = ctx.saved_tensors
         per_bin = F.pad(grad_hit.flatten(), (0, 1))
         own = per_bin.index_select(0, bins.flatten()).view_as(p_true).mul_(p_true)
-        own -= grad_entropy if weight is None else grad_entropy * weight
+        own = own.sub_(grad_entropy) if weight is None else own.addcmul_(weight, grad_entropy, value=-1)
         common = torch.bmm(grad_predicted[:, None], probability).add_(own)
         grad = (grad_predicted[:, :, None] - common).mul_(probability)
         grad.view(-1).scatter_add_(0, own_class, own.flatten())
-        return grad if valid is None else grad.mul_(valid), None, None, None, None, None
+        return grad, None, None, None, None, None
 
 
 def _sigmoid_sums(
     logits: Tensor, regions: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # Bools as uint8, which a CPU turns into floats, or sums up, in a third of the time.
-    parts = [regions.view(torch.uint8)]
+    parts = [regions] if contour is None else [regions, regions & contour]
+    predicted, hit, actual, entropy = _SigmoidSums.apply(
+        logits,
+        None if valid is None else valid.to(logits.dtype),
+        weight,
+        *(part.view(torch.int8) for part in parts),  # a CPU turns bytes into floats three times as fast as bools
+    )
     if contour is not None:
-        parts.append((regions & contour).view(torch.uint8))
-    predicted, *hits, entropy = _SigmoidSums.apply(logits, valid, weight, *parts)
-    return predicted, _rest_and_rim(hits), _rest_and_rim([part.sum(2, dtype=logits.dtype) for part in parts]), entropy
-
-
-def _rest_and_rim(sums: Sequence[Tensor]) -> Tensor:
-    """(B, R, C) from the sums over all of the region and, if it was given, over its rim, (B, C) each."""
-    whole, *rim = sums
-    return torch.stack([whole - rim[0], *rim] if rim else [whole], 1)
+        hit, actual = (torch.stack((x[:, 0] - x[:, 1], x[:, 1]), 1) for x in (hit, actual))
+    return predicted, hit, actual, entropy
 
 
 class _SigmoidSums(Function):
-    """Σ p, Σ p·g and, if its rim r is given, Σ p·r, and Σ w·CE of p = sigmoid(x), every channel against its own region g.
+    """Σ p, Σ p·g and Σ g for each of the masks g, and Σ w·CE of p = sigmoid(x), every channel against its own region.
 
-    With upstream gradients a (of Σ p), t (of Σ p·g), u (of Σ p·r) and c (of Σ w·CE),
+    The masks are the region, and its rim if that is given. With upstream gradients a (of Σ p), t (of Σ p·g) and c (of Σ w·CE),
 
-        ∂/∂x = p (1 - p) (a + g t + r u) + c w (p - g)
+        ∂/∂x = p (1 - p) (a + Σ_g t g) + c w (p - region)
 
-    Products with bools or temporaries would cost more than all the arithmetic: masks take turns in one float buffer.
+    New memory costs more than arithmetic here: the masks take turns in one buffer of floats.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, valid: Tensor | None, weight: Tensor | None, *parts: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, logits: Tensor, valid: Tensor | None, weight: Tensor | None, *masks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # CE is log(1 + exp(-x)) in the region and log(1 + exp(x)) elsewhere: nothing can underflow.
-        buffer = parts[0].to(logits.dtype).mul_(-2).add_(1).mul_(logits)
+        buffer = masks[0].mul(-2).add_(1).to(logits.dtype).mul_(logits)
         entropy = F.softplus(buffer, threshold=40)
         entropy = (entropy if weight is None else entropy.mul_(weight)).sum()
         probability = logits.sigmoid()
         if valid is not None:
             probability.mul_(valid)  # where p is 0, so is p (1 - p)
-        hits = [buffer.copy_(part).mul_(probability).sum(2) for part in parts]
-        ctx.save_for_backward(probability, weight, *parts)
-        return probability.sum(2), *hits, entropy
+        sums = [(buffer.copy_(mask).sum(2), buffer.mul_(probability).sum(2)) for mask in masks]
+        actual, hit = (torch.stack(each, 1) for each in zip(*sums, strict=True))
+        ctx.save_for_backward(probability, weight, *masks)
+        ctx.mark_non_differentiable(actual)
+        return probability.sum(2), hit, actual, entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_predicted: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        probability, weight, *parts = ctx.saved_tensors
-        *grad_hits, grad_entropy = grads
+    def backward(
+        ctx: Any, grad_predicted: Tensor, grad_hit: Tensor, grad_actual: Tensor, grad_entropy: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        probability, weight, *masks = ctx.saved_tensors
         grad = grad_predicted[:, :, None].expand_as(probability).contiguous()
         buffer = torch.empty_like(probability)
-        for part, grad_hit in zip(reversed(parts), reversed(grad_hits), strict=True):  # the region last: needed below
-            grad.addcmul_(buffer.copy_(part), grad_hit[:, :, None])
+        for i in reversed(range(len(masks))):  # the region last, which stays in the buffer
+            grad.addcmul_(buffer.copy_(masks[i]), grad_hit[:, i, :, None])
         grad.mul_(probability).addcmul_(grad, probability, value=-1)
         buffer.sub_(probability)
         grad.addcmul_(buffer if weight is None else buffer.mul_(weight), grad_entropy, value=-1)
-        return grad, None, None, *[None] * len(parts)
+        return grad, None, None, *[None] * len(masks)

@@ -300,6 +300,25 @@ def test_adaptive_regions_equal_adaptive_binary_label_maps():
     assert torch.equal(contour_map(regions, 4, adaptive=True), torch.cat(expected, 1))
 
 
+@pytest.mark.parametrize("channels", [2, 3, 4, 6])
+@pytest.mark.parametrize("options", [{}, {"adaptive": True}, {"convention": "released"}], ids=["fixed", "adaptive", "released"])
+@pytest.mark.parametrize("ignored", ["nothing", "voxels", "a label"])
+def test_each_region_has_the_contour_of_a_label_map(channels, options, ignored):
+    # Regions share bytes; a bit that leaked into its neighbour would show.
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.randint(0, 2, (2, channels, 3, 3, 4), generator=generator)
+    regions = blocks.repeat_interleave(4, 2).repeat_interleave(5, 3).repeat_interleave(3, 4)
+    if ignored == "voxels":
+        options = options | {"ignore_mask": torch.rand(2, 1, *regions.shape[2:], generator=generator) > 0.9}
+    if ignored == "a label":
+        regions[torch.rand(regions.shape, generator=generator) > 0.9] = 2
+        options = options | {"ignore_label": 2}
+    expected = [contour_map(region, 3, **options) for region in regions.split(1, 1)]
+    found = contour_map(regions, 3, **options)
+    assert found.dtype == torch.bool
+    assert torch.equal(found, torch.cat(expected, 1))
+
+
 def test_ignored_voxels_hold_no_core():
     labels = ball(9, 31)
     ignore = torch.zeros_like(labels, dtype=torch.bool)

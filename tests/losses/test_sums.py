@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nnunet_fess.losses.sums import class_sums, sum_bins
 from nnunet_fess.losses.target import parse_target
@@ -69,3 +72,94 @@ def test_both_ways_to_sum_bins_agree(dtype):
     assert scattered.dtype == dtype
     assert torch.equal(scattered, masked)
     assert scattered.sum() == values[:, :, 20:].sum()
+
+
+# --- regions
+
+
+def plain_sums(logits, regions, valid, contour, weight):
+    """The sums of regions, left to autograd."""
+    counted = torch.ones_like(logits) if valid is None else valid.to(logits.dtype).expand_as(logits)
+    probability, truth = logits.sigmoid() * counted, regions.to(logits.dtype) * counted
+    parts = [torch.ones_like(truth)] if contour is None else [~contour, contour]
+    space = tuple(range(2, logits.ndim))
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * counted
+    return (
+        probability.sum(space),
+        torch.stack([(probability * truth * part).sum(space) for part in parts], 1),
+        torch.stack([(truth * part).sum(space) for part in parts], 1),
+        (entropy if weight is None else entropy * weight).sum(),
+    )
+
+
+@pytest.fixture(params=["plain", "contour", "weight", "one weight", "ignore", "all"])
+def regions_case(request):
+    """Float64 logits and regions (2, 3, 4, 5, 3) whose last is empty; valid, contour, weight or None."""
+    generator = torch.Generator().manual_seed(0)
+    shape, kind = (2, 3, 4, 5, 3), request.param
+    logits = 3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    regions = torch.rand(shape, generator=generator) > 0.5
+    regions[:, -1] = False
+    valid = torch.rand(2, 1, 4, 5, 3, generator=generator) > 0.3 if kind in ("ignore", "all") else None
+    contour = torch.rand(shape, generator=generator) > 0.5 if kind in ("contour", "all") else None
+    channels = {"weight": 3, "one weight": 1, "all": 3}.get(kind)
+    weight = None if channels is None else torch.rand(2, channels, 4, 5, 3, generator=generator, dtype=torch.float64)
+    return logits.requires_grad_(), regions, valid, contour, weight
+
+
+def sums_of_regions(logits, regions, valid, contour, weight):
+    flags = regions if valid is None else torch.cat((regions, ~valid), 1)
+    return class_sums(logits, parse_target(logits, flags), contour, weight)[:4]
+
+
+def test_sums_of_regions_and_their_gradients_equal_those_of_autograd(regions_case):
+    logits = regions_case[0]
+    found, expected = sums_of_regions(*regions_case), plain_sums(*regions_case)
+    gradients = []
+    for sums in (found, expected):
+        # Another upstream gradient for every number.
+        total = sum((x * torch.arange(1.0, 1 + x.numel()).view_as(x)).sum() for x in (sums[0], sums[1], sums[3]))
+        gradients.append(torch.autograd.grad(total, logits)[0])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == torch.float64
+        assert torch.allclose(ours, theirs, rtol=1e-12)
+    assert torch.allclose(*gradients, rtol=1e-12)
+
+
+def test_gradient_of_regions(regions_case):
+    logits, *others = regions_case
+    predicted, hit, _, entropy = (0, 1, 2, 3)
+    for number in (predicted, hit, entropy):
+        assert torch.autograd.gradcheck(lambda x, n=number: sums_of_regions(x, *others)[n], logits, fast_mode=True)
+
+
+def test_backward_of_regions_may_run_twice(regions_case):
+    logits = regions_case[0]
+    total = sum(x.sum() for x in sums_of_regions(*regions_case))
+    (first,) = torch.autograd.grad(total, logits, retain_graph=True)
+    assert torch.equal(first, torch.autograd.grad(total, logits)[0])
+
+
+def test_confident_mistakes_about_regions_have_a_finite_cross_entropy():
+    logits = torch.tensor([500.0, -500.0, 30.0, -30.0]).view(1, 1, 2, 2).requires_grad_()
+    wrong = class_sums(logits, parse_target(logits, torch.tensor([0, 1, 0, 1]).view(1, 1, 2, 2))).cross_entropy
+    assert wrong == 1060
+    (gradient,) = torch.autograd.grad(wrong, logits)
+    assert gradient.flatten().tolist() == [1, -1, 1, -1]
+
+
+def test_confident_truths_about_regions_keep_their_small_cross_entropy():
+    # The gradient of float32 probabilities is 0 here, but the value must not be.
+    logits = torch.full((1, 1, 2, 2), 20.0)
+    sums = class_sums(logits, parse_target(logits, torch.ones(1, 1, 2, 2)))
+    assert sums.mean_cross_entropy.item() == pytest.approx(math.exp(-20), rel=1e-5)
+
+
+def test_float32_sums_of_a_million_voxels_of_regions_have_five_digits():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 2, 100, 100, 100, generator=generator) - 3
+    regions = torch.rand(logits.shape, generator=generator) > 0.9
+    contour, weight = regions.roll(1, 2), torch.rand(logits.shape, generator=generator)
+    found = sums_of_regions(logits, regions, None, contour, weight)
+    for ours, exact in zip(found, plain_sums(logits.double(), regions, None, contour, weight), strict=True):
+        assert torch.allclose(ours.double(), exact, rtol=1e-6)

@@ -23,6 +23,10 @@ def test_or_collects_the_bits_in_reach():
     assert windowed_or(bits, [2]).tolist() == [[1, 3, 3, 2, 6, 6, 4]]
 
 
+def test_the_outside_has_bits_too():
+    assert windowed_or(torch.tensor([[1, 0, 0, 0, 2]]), [1], outside=4).tolist() == [[5, 1, 0, 2, 6]]
+
+
 def test_the_input_stays_as_it_is():
     before = VALUES.clone()
     windowed_max(VALUES, (3, 3, 3))
