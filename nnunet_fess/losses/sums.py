@@ -103,7 +103,8 @@ def _softmax_sums(
     bins = bins.long()
     actual = sum_bins(torch.ones_like(bins), bins, shape).to(logits.dtype)
     # Where in the flattened logits each voxel's own class is: one axis is far faster to gather from than three.
-    own_class = torch.arange(voxels, device=device) + torch.arange(batch, device=device).view(batch, 1, 1) * (classes * voxels)
+    own_class = torch.arange(batch * voxels, device=device).view(batch, 1, voxels)
+    own_class.add_(torch.arange(batch, device=device).view(batch, 1, 1), alpha=(classes - 1) * voxels)
     own_class = own_class.add_(labels, alpha=voxels).flatten()
     predicted, hit, entropy = _SoftmaxSums.apply(
         logits, own_class, bins, shape, None if valid is None else valid.to(logits.dtype), weight
