@@ -19,7 +19,8 @@ def contour_weights(contour: Tensor, contour_weight: float, convention: Conventi
     The released code adds the plain mean(CE) to mean(w·CE), hence one more everywhere.
     """
     elsewhere = 2.0 if convention == "released" else 1.0
-    return torch.where(contour, elsewhere + contour_weight, elsewhere)
+    # not torch.where: on a CPU it takes three times as long, since it looks at every bool by itself
+    return contour.view(torch.uint8).to(torch.float32).mul_(contour_weight).add_(elsewhere)
 
 
 def check_contour_weight(contour_weight: float) -> None:
