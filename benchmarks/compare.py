@@ -17,6 +17,7 @@ import os
 import statistics
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,6 +111,7 @@ def main() -> int:
         parser.error(f"{results} holds no training of a dataset {args.dataset}; nnUNetv2_train writes there")
     found: dict[str, list[Measured]] = {}
     record: dict[str, Any] = {"machine": processor(), "cores": os.cpu_count(), "commit": commit(), "dataset": folder.name}
+    record["versions"] = {name: version(name) for name in ("nnunetv2", "torch", "monai", "nnunet-fess")}
     record |= {"protocol": args.protocol, "plans": args.plans, "configuration": args.configuration, "runs": {}}
     for loss in args.losses:
         for run in args.runs:

@@ -20,7 +20,8 @@ def sup_con_loss(
         \log \frac{\exp(s_{ip} / Δ)}{\sum_{r \ne i} \exp(s_{ir} / Δ)}
 
     with s the cosine similarity, r over the other rows of the batch and all of the queue, P(i) those of them with the label of
-    i, and A the rows of the batch with at least one such partner.
+    i, and A the rows of the batch with at least one such partner. Its minimum, where all classes are told apart, is the mean
+    of log |P(i)|.
 
     Computed by pytorch-metric-learning.
 

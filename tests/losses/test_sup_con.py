@@ -48,6 +48,14 @@ def test_closed_form_of_two_identical_rows_per_class(classes):
     assert loss.item() == pytest.approx(math.log(math.e + 2 * (classes - 1)) - 1, rel=1e-9)
 
 
+@pytest.mark.parametrize("queued", [1, 5, 40])
+def test_classes_told_apart_perfectly_leave_the_logarithm_of_the_number_of_partners(queued):
+    two_opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    labels = torch.arange(2)
+    loss = sup_con_loss(two_opposite, labels, 0.05, two_opposite.repeat(queued, 1), labels.repeat(queued))
+    assert float(loss) == pytest.approx(math.log(queued), abs=1e-12)
+
+
 def test_a_class_seen_once_finds_its_partner_in_the_queue():
     basis = torch.eye(2, dtype=torch.float64)
     loss = sup_con_loss(basis, torch.tensor([0, 1]), 1.0, basis, torch.tensor([0, 1]))
