@@ -76,9 +76,13 @@ def measure(validation: Path, structures: dict[str, int]) -> Measured:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Mean ± standard deviation, as text; of one value the value."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+    """Mean ± standard deviation of those values that are defined, as text; of one value the value."""
+    defined = [value for value in values if not np.isnan(value)]
+    if not defined:
+        return "–"
+    mean = f"{statistics.fmean(defined):.{digits}f}"
+    deviation = f" ± {statistics.stdev(defined):.{digits}f}" if len(defined) > 1 else ""
+    return mean + deviation + (f" ({len(defined)} of {len(values)})" if len(defined) < len(values) else "")
 
 
 def table(found: dict[str, list[Measured]]) -> str:

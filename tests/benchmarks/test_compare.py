@@ -61,12 +61,26 @@ def test_rows_are_means_and_standard_deviations_over_the_runs(compare, tmp_path,
     assert json.loads((tmp_path / "out.json").read_text())["runs"]["CE 1:0"]["hd95"] == {"cube": 2.0}
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.5], "0.50"),
+        ([0.5, 1.5], "1.00 ± 0.71"),
+        ([0.5, math.nan, 1.5], "1.00 ± 0.71 (2 of 3)"),
+        ([math.nan, 1.5], "1.50 (1 of 2)"),
+        ([math.nan], "–"),
+    ],
+)
+def test_runs_without_a_value_are_left_out_and_counted(compare, values, text):
+    assert compare.spread(values, 2) == text
+
+
 def test_a_missed_structure_is_counted(compare, tmp_path, monkeypatch, capsys):
     trained(tmp_path, "nnUNetTrainerCE_seed0", cube(0, 0), 0.0)
     monkeypatch.setattr("sys.argv", ["compare.py", "7", "CE", *PROTOCOL])
     assert compare.main() == 0
     out, err = capsys.readouterr()
-    assert "| 0.000 | 0.000 | nan |" in out
+    assert "| 0.000 | 0.000 | – |" in out
     assert "not defined for 1 structures" in err
 
 
