@@ -50,12 +50,12 @@ def hd95(truth: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...]) 
         return float(compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing))
 
 
-def measure(validation: Path, structures: dict[str, int]) -> Measured:
+def measure(validation: Path, structures: dict[str, int | list[int]]) -> Measured:
     """Dice and HD95 of one nnU-Net validation folder.
 
     Args:
         validation: `fold_X/validation` of a trainer.
-        structures: name → label.
+        structures: name → label, or the labels that make up a region.
     """
     cases = json.loads((validation / "summary.json").read_text())["metric_per_case"]
     dice: dict[str, list[float]] = {name: [] for name in structures}
@@ -64,8 +64,9 @@ def measure(validation: Path, structures: dict[str, int]) -> Measured:
         truth, prediction = (sitk.ReadImage(case[f"{role}_file"]) for role in ("reference", "prediction"))
         voxels = [sitk.GetArrayViewFromImage(image) for image in (truth, prediction)]
         for name, label in structures.items():
-            dice[name].append(case["metrics"][str(label)]["Dice"])
-            there, predicted = (array == label for array in voxels)
+            key = str(tuple(label) if isinstance(label, list) else label)  # as nnU-Net writes it
+            dice[name].append(case["metrics"][key]["Dice"])
+            there, predicted = (np.isin(array, label) for array in voxels)
             distance[name].append(hd95(there, predicted, truth.GetSpacing()[::-1]))
     return Measured(
         {name: float(np.nanmean(values)) for name, values in dice.items()},  # as nnU-Net: empty against empty does not count
@@ -73,6 +74,12 @@ def measure(validation: Path, structures: dict[str, int]) -> Measured:
         {name: int(np.isnan(values).sum()) for name, values in distance.items()},
         len(cases),
     )
+
+
+def recorded(run: Measured) -> dict[str, Any]:
+    """The run as JSON has it: null where HD95 is not defined."""
+    defined = {name: None if np.isnan(value) else value for name, value in run.hd95.items()}
+    return run._asdict() | {"hd95": defined}
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -129,7 +136,7 @@ def main() -> int:
             labels = json.loads((model / "dataset.json").read_text())["labels"]
             structures = {name.lower(): label for name, label in labels.items() if name not in ("background", "ignore")}
             found.setdefault(loss, []).append(measure(validation, structures))
-            record["runs"][f"{loss} {run}"] = found[loss][-1]._asdict()
+            record["runs"][f"{loss} {run}"] = recorded(found[loss][-1])
     if not found:
         print("none of these runs has been trained and validated", file=sys.stderr)
         return 1
@@ -138,7 +145,7 @@ def main() -> int:
         if lost := sum(sum(run.undefined.values()) for run in runs):
             print(f"{loss}: HD95 is not defined for {lost} structures of all runs' cases", file=sys.stderr)
     if args.json:
-        args.json.write_text(json.dumps(record, indent=1) + "\n")
+        args.json.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
     return 0
 
 

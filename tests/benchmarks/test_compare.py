@@ -26,13 +26,13 @@ def cube(start: int, stop: int) -> np.ndarray:
     return voxels
 
 
-def trained(root: Path, trainer: str, prediction: np.ndarray, dice: float) -> None:
-    """What nnU-Net leaves of a validation with one case, whose truth is a cube."""
+def trained(root: Path, trainer: str, prediction: np.ndarray, dice: float, label: int | list[int] = 1) -> None:
+    """What nnU-Net leaves of a validation with one case, whose truth is a cube of 1."""
     model = root / "Dataset007_Cube" / f"{trainer}__nnUNetPlans__3d_fullres"
     validation = model / "fold_0" / "validation"
     validation.mkdir(parents=True)
-    (model / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "Cube": 1, "ignore": 2}}))
-    case: dict = {"metrics": {"1": {"Dice": dice}}}
+    (model / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "Cube": label, "ignore": 3}}))
+    case: dict = {"metrics": {str(tuple(label) if isinstance(label, list) else label): {"Dice": dice}}}
     for role, voxels in (("reference", cube(2, 6)), ("prediction", prediction)):
         image = sitk.GetImageFromArray(voxels.astype(np.uint8))
         image.SetSpacing((1.0, 1.0, 2.0))  # x, y, z: the cube's first axis has the 2 mm
@@ -77,11 +77,19 @@ def test_runs_without_a_value_are_left_out_and_counted(compare, values, text):
 
 def test_a_missed_structure_is_counted(compare, tmp_path, monkeypatch, capsys):
     trained(tmp_path, "nnUNetTrainerCE_seed0", cube(0, 0), 0.0)
-    monkeypatch.setattr("sys.argv", ["compare.py", "7", "CE", *PROTOCOL])
+    monkeypatch.setattr("sys.argv", ["compare.py", "7", "CE", *PROTOCOL, "--json", str(tmp_path / "out.json")])
     assert compare.main() == 0
     out, err = capsys.readouterr()
+    assert json.loads((tmp_path / "out.json").read_text())["runs"]["CE 0:0"]["hd95"] == {"cube": None}
     assert "| 0.000 | 0.000 | – |" in out
     assert "not defined for 1 structures" in err
+
+
+def test_a_region_is_the_union_of_its_labels(compare, tmp_path, monkeypatch, capsys):
+    trained(tmp_path, "nnUNetTrainerCE_seed0", 2 * cube(2, 6).astype(np.uint8), 1.0, label=[1, 2])
+    monkeypatch.setattr("sys.argv", ["compare.py", "7", "CE", *PROTOCOL])
+    assert compare.main() == 0
+    assert "| `CE` | 1 | 1.000 | 1.000 | 0.00 |" in capsys.readouterr().out
 
 
 def test_nothing_trained_is_an_error(compare, tmp_path, monkeypatch, capsys):
