@@ -60,6 +60,18 @@ def test_confident_mistakes_have_a_finite_cross_entropy():
     assert sums.mean_cross_entropy == 500
 
 
+def test_one_confident_mistake_changes_nothing_elsewhere():
+    # Its probability underflows, so that all logarithms are taken the other way.
+    logits, labels = torch.randn(1, 3, 5, 5), torch.randint(0, 3, (1, 1, 5, 5))
+    before = class_sums(logits, parse_target(logits, labels))
+    more, more_labels = torch.nn.functional.pad(logits, (0, 1)), torch.nn.functional.pad(labels, (0, 1))
+    more[0, 2, 0, 5] = 300.0
+    after = class_sums(more, parse_target(more, more_labels))
+    # The column of padding: knowing nothing at four voxels, and 300 at the fifth.
+    assert after.cross_entropy.item() == pytest.approx(before.cross_entropy.item() + 4 * math.log(3) + 300)
+    assert torch.allclose(after.hit, before.hit)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
 def test_both_ways_to_sum_bins_agree(dtype):
     generator = torch.Generator().manual_seed(0)
