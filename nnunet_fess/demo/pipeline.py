@@ -15,11 +15,11 @@ from typing import Any
 
 from nnunet_fess.demo import overlay, report
 from nnunet_fess.demo.phantom import PATIENTS, write_download
-from nnunet_fess.demo.stage import Shell
 from nnunet_fess.demo.trainers import DemoTrainer
 from nnunet_fess.demo.workdir import Workdir
 from nnunet_fess.errors import UserError
 from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.processes.shell import Shell
 
 DATASET = "517"
 CONFIGURATION = "3d_fullres"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_fess.demo.stage import Shell
 from nnunet_fess.errors import UserError
+from nnunet_fess.processes.shell import Shell
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 
@@ -90,7 +90,7 @@ def _start_demo(tmp_path):
 import sys
 from pathlib import Path
 from nnunet_fess.cli.demo import _terminable
-from nnunet_fess.demo.stage import Shell
+from nnunet_fess.processes.shell import Shell
 with _terminable():
     command = [sys.executable, "-c", {_PARENT.format(then="time.sleep(600)")!r}, {str(tmp_path / "pid")!r}]
     Shell(Path({str(tmp_path / "log")!r}), {{}}).run("Wait", command)

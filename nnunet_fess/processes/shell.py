@@ -1,4 +1,4 @@
-"""Runs one command of the demo: shown so that it can be copied, with progress, output in a log, no child left behind."""
+"""Runs one command after the other: shown so that it can be copied, with progress, output in a log, no child left behind."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from nnunet_fess.demo import guard
 from nnunet_fess.errors import UserError
+from nnunet_fess.processes import guard
 
 _EPOCH = re.compile(r"^\S+ \S+: Epoch (\d+)", re.MULTILINE)
 _TAIL_LINES = 15

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nnunet_fess.demo import guard
+from nnunet_fess.processes import guard
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX's")
 

@@ -1,0 +1,124 @@
+"""Files that exist whole or not at all, whatever ends the process; and folders that one process holds alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nnunet_fess.errors import UserError
+
+PARTIAL = ".part"
+
+
+def partial_of(path: Path) -> Path:
+    """Where a file is written until it is whole, hidden beside it; a kill may leave it, the next writer replaces it."""
+    return path.with_name(f".{path.name}{PARTIAL}")
+
+
+@contextlib.contextmanager
+def whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when the block ends well and is removed when it does not.
+
+    Args:
+        path: the file to make or to replace.
+        durable: have it on the disk before it takes the name, so that not even a power cut leaves a file without content.
+            Costs a disk's latency: for what cannot be made again, such as checkpoints.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with whole(folder / "a.txt") as unfinished:
+        ...     _ = unfinished.write_text("all of it")
+        >>> [file.name for file in folder.iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    unfinished = partial_of(path)
+    try:
+        yield unfinished
+        if durable:
+            _flush(unfinished)
+        unfinished.replace(path)
+        if durable:
+            _flush(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    r"""Write UTF-8 text with \n at the end of lines, on every system, whole or not at all."""
+    write_bytes(path, content.encode("utf-8", errors="surrogateescape"))
+
+
+def to_json(content: Any) -> str:
+    """Readable JSON in the given key order (that of regions matters to nnU-Net), in ASCII: file names need not be text."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON whole or not at all.
+
+    Raises:
+        ValueError: NaN or infinity, which are no JSON.
+    """
+    write_text(path, to_json(content))
+
+
+def read_json(path: str | Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        UserError: it is missing, unreadable or no JSON; the message names file and line.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is no JSON: line {error.lineno}: {error.msg}.") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON: {error}.") from error
+
+
+@contextlib.contextmanager
+def held_alone(lock: str | Path, busy: str) -> Iterator[None]:
+    """Hold a lock file for the block; it is free again when the process ends, however it ends.
+
+    Args:
+        lock: the file; it stays, empty.
+        busy: the message if another process holds it.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise UserError(busy) from None
+
+
+def _flush(path: Path) -> None:
+    if os.name != "posix" and path.is_dir():  # Windows has no handle of a folder to flush
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+"""Files are whole or not there, and what cannot be read is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from nnunet_fess import files
+from nnunet_fess.errors import UserError
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path, durable):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with files.whole(target, durable=durable) as unfinished:
+        unfinished.write_text("new")
+        assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert target.read_text() == "new"
+
+
+def test_a_failure_leaves_the_old_file_and_no_part(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), files.whole(target) as unfinished:
+        unfinished.write_text("ne")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert target.read_text() == "old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_a_kill_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    code = (
+        "import os, signal, sys; from nnunet_fess import files\n"
+        "with files.whole(sys.argv[1]) as part: part.write_text('n'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    files.write_text(target, "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_json_keeps_the_order_of_keys_and_is_ascii(tmp_path):
+    files.write_json(tmp_path / "a.json", {"b": "ä", "a": 1})
+    assert (tmp_path / "a.json").read_bytes().isascii()
+    assert list(json.loads((tmp_path / "a.json").read_text())) == ["b", "a"]
+    assert files.read_json(tmp_path / "a.json") == {"b": "ä", "a": 1}
+
+
+def test_what_is_no_number_in_json_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{\n1", "line 2"),
+        (b"\xff\xfe\x00", "no JSON"),
+        (b"", "no JSON"),
+        (None, "does not exist"),
+        (b"[" * 100_000, "no JSON"),
+    ],
+)
+def test_json_that_cannot_be_read_is_named(tmp_path, content, message):
+    path = tmp_path / "ä b.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        files.read_json(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_json_is_told(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_json(tmp_path)
+
+
+def test_a_lock_is_held_by_one(tmp_path):
+    code = (
+        "import sys; from nnunet_fess import files; from nnunet_fess.errors import UserError\n"
+        "try:\n  with files.held_alone(sys.argv[1], 'busy'): print('held')\n"
+        "except UserError as error: print(error)"
+    )
+
+    def other():
+        command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with files.held_alone(tmp_path / "lock", "busy"):
+        assert other() == "busy"
+    assert other() == "held"
