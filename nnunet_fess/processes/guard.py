@@ -1,7 +1,7 @@
 """Runs a command on behalf of another process, and ends it with all its workers when that process is gone; for POSIX.
 
-A demo or study killed by SIGKILL cannot end what it waits for, and nnU-Net would train on for hours. The kernel tells us: it closes
-its end of the pipe that is our standard input. Linux's PR_SET_PDEATHSIG would reach the command, not its workers.
+A demo or study killed by SIGKILL cannot end what it waits for, and nnU-Net would train on for hours. The kernel tells us: it
+closes its end of the pipe that is our standard input. Linux's PR_SET_PDEATHSIG would reach the command, not its workers.
 
 Called as `python guard.py PROGRAM ARGUMENT …` by a path, without the package around it, as the leader of a process group.
 """
