@@ -63,4 +63,4 @@ def find_dataset(dataset: str | int, variable: Variable, given: str | Path | Non
     pattern = f"Dataset{int(name):03d}_*" if name.isdecimal() else name
     listed = ", ".join(path.name for path in found) or "none"
     there = ", ".join(sorted(path.name for path in root.glob("Dataset*_*") if path.is_dir())) or "no dataset"
-    raise UserError(f"dataset {name}: one folder {pattern} expected in {root} ({variable}), found {listed}. There: {there}.")
+    raise UserError(f"dataset {name}: expected one folder {pattern} in {root} ({variable}), found {listed}. There: {there}.")

@@ -18,7 +18,8 @@ COMMANDS = {
     "convert": ("dataset_conversion.cli", "write a raw download in nnU-Net's format"),
     "splits": ("dataset_conversion.splits", "append folds that train on fewer cases"),
     "restore": ("dataset_conversion.restore", "give predictions the challenge's labels and file names"),
-    "cpu-plans": ("nnunet_fess.cli.cpu_plans", "cut a dataset's plans down to what a CPU can train"),
+    "plans": ("nnunet_fess.cli.plans", "plans for another network, patch or batch size, or for a CPU"),
+    "cpu-plans": ("nnunet_fess.cli.cpu_plans", "the same as plans --cpu"),
     "preview": ("nnunet_fess.cli.preview", "draw the contour that a trainer would see on a case of yours"),
     "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }

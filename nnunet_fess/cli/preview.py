@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnunet_fess.cli.cpu_plans import dataset_folder
 from nnunet_fess.errors import UserError
+from nnunet_fess.folders import find_dataset
 from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.losses.target import Target, parse_target
 from nnunet_fess.trainers.naming import TrainerName, parse
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
 
     trainer = _trainer(args.trainer)
-    case = _load(dataset_folder(args.dataset), args.plans, args.configuration, args.case)
+    case = _load(find_dataset(args.dataset, "nnUNet_preprocessed"), args.plans, args.configuration, args.case)
     output = args.output or Path(f"preview_{case.name}_{args.trainer}.png")
     if not os.access(output.resolve().parent, os.W_OK):
         raise UserError(f"{output.resolve().parent} cannot be written to. Name another place with --output.")

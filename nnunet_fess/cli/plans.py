@@ -1,0 +1,87 @@
+"""`nnunet_fess plans`: plans for another network or a smaller one, beside a dataset's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from nnunet_fess import plans
+from nnunet_fess.networks.catalogue import NETWORKS
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the plans and print how to use them."""
+    parser = argparse.ArgumentParser(
+        prog="nnunet_fess plans",
+        description="Write plans beside a dataset's own: for another patch or batch size, with fewer features, or with another "
+        "network. The preprocessed data stay as they are and are shared. Every trainer takes them with -p.",
+    )
+    add_arguments(parser)
+    parser.add_argument(
+        "--cpu", action="store_true", help="cut down to what two CPU cores train in minutes: few features, batch 2"
+    )
+    parser.add_argument("-o", "--output", metavar="NAME", help="name of the new plans (default: PLANS, NETWORK, CPU joined)")
+    return run(parser.parse_args(argv), parser)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `plans` and `cpu-plans` have in common."""
+    parser.add_argument("dataset", help="id or name, as in nnUNetv2_train")
+    parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
+    parser.add_argument("-p", "--plans", default="nnUNetPlans", help="plans to start from (default: %(default)s)")
+    if NETWORKS:
+        parser.add_argument("--network", choices=NETWORKS, help="default: the planned one")
+    parser.add_argument(
+        "--features",
+        type=whole_numbers,
+        metavar="N,N,…",
+        help="per stage, from the input (default: as planned; CPU: 12,24,48,96)",
+    )
+    parser.add_argument("--batch-size", type=whole_number, metavar="N", help="patches per step (default: as planned; CPU: 2)")
+    parser.add_argument(
+        "--patch-size", type=whole_numbers, metavar="N,N,N", help="voxels per axis, such as 48,48,48 (default: as planned)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace plans of this command, even if trainings were made with them"
+    )
+
+
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Write what the arguments say."""
+    network = getattr(args, "network", None)
+    wish = plans.Wish(NETWORKS[network] if network else None, args.cpu, args.features, args.batch_size, args.patch_size)
+    if wish.empty():
+        parser.error("nothing would differ from the plans. Give --network, --cpu, --features, --batch-size or --patch-size.")
+    name = plans.default_name(args.plans, wish) if args.output is None else args.output
+    written = plans.write(args.dataset, args.configuration, wish, source=args.plans, name=name, overwrite=args.overwrite)
+    shown = written.configuration
+    kwargs = shown["architecture"]["arch_kwargs"]
+    print(f"wrote {written.path}")
+    print(
+        f"{args.configuration}: {shown['architecture']['network_class_name'].rsplit('.', 1)[-1]}, patch {shown['patch_size']}, "
+        f"batch {shown['batch_size']}, features {kwargs.get('features_per_stage') or kwargs.get('features')}"
+    )
+    if written.kept:
+        print(f"kept as they are: {', '.join(written.kept)}")
+    if written.gigabytes is not None:
+        print(f"GPU memory by nnU-Net's estimate: {written.gigabytes:.1f} GB")
+    device = " -device cpu" if args.cpu else ""
+    print(f"use it:  nnUNetv2_train {args.dataset} {args.configuration} 0 -p {name} -tr nnUNetTrainerFESS{device}")
+    return 0
+
+
+def whole_number(text: str) -> int:
+    """A number from 1, for argparse."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is expected, not {text!r}")
+    return int(text)
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Numbers from 1 with commas between them, for argparse."""
+    try:
+        return [whole_number(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"whole numbers from 1 with commas between them are expected, such as 48,48,48, not {text!r}"
+        ) from None

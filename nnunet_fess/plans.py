@@ -1,0 +1,384 @@
+"""Plans beside a dataset's own: a smaller network, or another one, on the same preprocessed data.
+
+A plans file of ours says so under the key `nnunet_fess`, which nnU-Net ignores; no other file is ever written over.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_fess import __version__
+from nnunet_fess.errors import UserError
+from nnunet_fess.files import read_json, write_json
+from nnunet_fess.folders import find_dataset, folder
+from nnunet_fess.networks import unet
+from nnunet_fess.networks.catalogue import Network
+
+MARK = "nnunet_fess"
+# Other files in a preprocessed dataset's folder, and what nnU-Net's own planners would write over.
+_NOT_PLANS = {"dataset", "splits_final", "dataset_fingerprint"}
+_RESERVED = _NOT_PLANS | {"nnunetplans"} | {f"nnunetresencunet{size}plans" for size in ("", "m", "l", "xl")}
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]|_(?!_))*(?<!_)")
+# What must be the same for two configurations to live in one plans file: they share these.
+_SHARED = (
+    "dataset_name",
+    "image_reader_writer",
+    "transpose_forward",
+    "transpose_backward",
+    "label_manager",
+    "foreground_intensity_properties_per_channel",
+)
+# A configuration that has nothing but these of its own is its parent under another name.
+_LINKS = {"inherits_from", "previous_stage", "next_stage"}
+# nnU-Net's planner: feature map size of a network that fits into 8 GB, and at which batch size. Keyed by spatial axes.
+_FITS_8_GB = {2: 85_000_000, 3: 560_000_000}
+_FITS_8_GB_RESIDUAL = {2: 135_000_000, 3: 680_000_000}
+_AT_BATCH_SIZE = {2: 12, 3: 2}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be different from the planned configuration; None keeps what is planned.
+
+    Attributes:
+        network: another network than the planned one.
+        cpu: few features and convolutions, batch 2.
+        features: channels per stage, from the input.
+        batch_size: patches per step.
+        patch_size: voxels per axis.
+    """
+
+    network: Network | None = None
+    cpu: bool = False
+    features: Sequence[int] | None = None
+    batch_size: int | None = None
+    patch_size: Sequence[int] | None = None
+
+    def empty(self) -> bool:
+        """Nothing is to be different."""
+        return self == Wish()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: the plans file.
+        configuration: as nnU-Net resolves it.
+        kept: the other configurations of the file.
+        gigabytes: of GPU memory by nnU-Net's estimate; None where dataset.json does not tell channels and labels.
+    """
+
+    path: Path
+    configuration: dict[str, Any]
+    kept: list[str]
+    gigabytes: float | None
+
+
+def write(
+    dataset: str, configuration: str, wish: Wish, *, source: str = "nnUNetPlans", name: str, overwrite: bool = False
+) -> Written:
+    """Write the configuration that is wished for into the plans `name`, and keep what else is there.
+
+    Args:
+        dataset: number, name or folder of a preprocessed dataset.
+        configuration: such as ``3d_fullres``.
+        wish: what is to be different.
+        source: name of the plans to start from.
+        name: of the plans to write; a file of ours is added to.
+        overwrite: replace a configuration of ours that is there, or that trainings were made with.
+
+    Raises:
+        UserError: something does not fit, or the file is not ours, or trainings depend on what it says.
+    """
+    if name.casefold() == source.casefold():
+        raise UserError(f"--output {name} would overwrite the plans it starts from. Choose another name.")
+    checked_name(name)
+    home = find_dataset(dataset, "nnUNet_preprocessed")
+    plans = read_plans(home, source, dataset)
+    own = adapted(plans, configuration, wish)
+    target = home / f"{name}.json"
+    present = _present(target, plans)
+    if present is not None and (differing := [key for key in _SHARED if plans.get(key) != present.get(key)]):
+        if not overwrite:
+            raise UserError(
+                f"{target} was made from plans that differ from {source}.json in {', '.join(differing)}. Choose another name "
+                "with --output, or make it anew with --overwrite, which drops its other configurations."
+            )
+        present = None
+    made = copy.deepcopy(plans if present is None else present)
+    made["configurations"][configuration] = own
+    made["plans_name"] = name
+    made[MARK] = {"version": __version__, "made": {**(present or {}).get(MARK, {}).get("made", {}), configuration: source}}
+    followers = [other for other in made["configurations"] if configuration in _ancestry(made, other)]
+    for follower in followers:
+        _check_strides(follower, resolve(made, follower))
+    if not overwrite:
+        _refuse_to_change(home.name, made, present, [configuration, *followers])
+    if present != made:
+        write_json(target, made)
+    resolved = resolve(made, configuration)
+    kept = [other for other in made["configurations"] if other != configuration]
+    return Written(target, resolved, kept, _gigabytes(home, resolved))
+
+
+def default_name(source: str, wish: Wish) -> str:
+    """The name of the plans if none is given: the source's, the network, CPU."""
+    if wish.network is None and not wish.cpu:
+        raise UserError("--output must name the plans: with neither --network nor --cpu there is no usual name for them.")
+    return source + (wish.network.label if wish.network else "") + ("CPU" if wish.cpu else "")
+
+
+def checked_name(name: str) -> str:
+    """The name of plans, if it can be one.
+
+    Raises:
+        UserError: it cannot be a file's name, nnU-Net could not find results by it, or it is taken by nnU-Net.
+    """
+    if name.endswith(".json"):
+        raise UserError(f"--output {name}: the name of plans has no .json. Write --output {name.removesuffix('.json')}.")
+    if not _NAME.fullmatch(name) or len(name) > 100:
+        raise UserError(
+            f"--output {name!r} cannot be the name of plans. Use up to 100 letters, digits, '-', '.' and single '_' inside: it "
+            "names a file, and results lie in TRAINER__PLANS__CONFIGURATION, which nnU-Net takes apart at each '__'."
+        )
+    if name.casefold() in _RESERVED:
+        raise UserError(f"--output {name} is the name of a file of nnU-Net's own. Choose another, such as nnUNetPlansCPU.")
+    return name
+
+
+def read_plans(home: Path, name: str, dataset: str) -> dict[str, Any]:
+    """Plans of a preprocessed dataset.
+
+    Raises:
+        UserError: there are none of that name, or the file holds something else.
+    """
+    if not _NAME.fullmatch(name.removesuffix(".json")):
+        raise UserError(f"--plans {name!r} cannot be the name of plans. It is that of a file in {home}, without .json.")
+    path = home / f"{name.removesuffix('.json')}.json"
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in home.glob("*.json") if file.stem.casefold() not in _NOT_PLANS))
+        raise UserError(
+            f"{path} does not exist. Run  nnUNetv2_plan_and_preprocess -d {dataset}  first. Plans there: {there or 'none'}."
+        )
+    return _checked(path, read_json(path))
+
+
+def _checked(path: Path, content: Any) -> dict[str, Any]:
+    """The content, if it is that of a plans file."""
+    configurations = content.get("configurations") if isinstance(content, dict) else None
+    if not isinstance(configurations, dict) or not configurations:
+        raise UserError(f"{path} holds no plans of nnU-Net: there is no list of configurations in it.")
+    wrong = [name for name, found in configurations.items() if not isinstance(found, dict)]
+    if wrong or not isinstance(content.get("plans_name"), str):
+        what = f"configuration {wrong[0]!r} is no table" if wrong else "it has no plans_name"
+        raise UserError(f"{path} holds no plans of nnU-Net: {what}.")
+    return content
+
+
+def resolve(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
+    """A configuration with what it inherits, as nnU-Net reads it.
+
+    Raises:
+        UserError: it or an ancestor is missing, or they inherit in a circle.
+    """
+    configurations = plans["configurations"]
+    if configuration not in configurations:
+        raise UserError(f"the plans have no configuration {configuration!r} of their own; there are: {_own(plans)}.")
+    resolved: dict[str, Any] = {}
+    for name in [*reversed(_ancestry(plans, configuration)), configuration]:
+        resolved.update(copy.deepcopy(configurations[name]))
+    return resolved
+
+
+def _own(plans: dict[str, Any]) -> str:
+    """The configurations that are more than another's second name."""
+    return ", ".join(name for name, found in plans["configurations"].items() if set(found) - _LINKS)
+
+
+def _ancestry(plans: dict[str, Any], configuration: str) -> list[str]:
+    """What a configuration inherits from, nearest first."""
+    configurations = plans["configurations"]
+    chain: list[str] = []
+    name = configurations[configuration].get("inherits_from")
+    while name is not None:
+        if not isinstance(name, str) or name not in configurations:
+            raise UserError(f"configuration {configuration!r} inherits from {name!r}, which the plans do not have.")
+        if name == configuration or name in chain:
+            raise UserError(
+                f"configuration {configuration!r} inherits in a circle: {' → '.join([configuration, *chain, name])}."
+            )
+        chain.append(name)
+        name = configurations[name].get("inherits_from")
+    return chain
+
+
+def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, Any]:
+    """What the plans should say of the configuration itself; what it inherits stays inherited.
+
+    Raises:
+        UserError: no such configuration, or the wish does not fit it.
+    """
+    planned = resolve(plans, configuration)
+    own: dict[str, Any] = copy.deepcopy(plans["configurations"][configuration])
+    if not set(own) - _LINKS:
+        raise UserError(
+            f"the plans have no configuration {configuration!r} of their own: it takes everything from "
+            f"{own.get('inherits_from')} and follows when you change that; there are: {_own(plans)}."
+        )
+    if "UNet_class_name" in planned and "architecture" not in planned:  # plans of nnU-Net before 2.4
+        from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+        planned = ConfigurationManager(planned).configuration
+        own = {key: value for key, value in own.items() if key in planned}
+    missing = [key for key in ("architecture", "patch_size", "batch_size") if key not in planned]
+    network = planned.get("architecture")
+    if missing or not isinstance(network, dict) or not {"network_class_name", "arch_kwargs"} <= set(network):
+        raise UserError(
+            f"configuration {configuration!r} of the plans is not complete: it has no {(missing or ['network'])[0]}."
+        )
+    patch = list(wish.patch_size or planned["patch_size"])
+    if len(patch) != len(planned["patch_size"]):
+        raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(planned['patch_size'])}.")
+    architecture = unet.resized(
+        planned["architecture"],
+        patch,
+        features=wish.features or (unet.CPU_FEATURES if wish.cpu else None),
+        few_convolutions=wish.cpu,
+    )
+    batch = wish.batch_size or (2 if wish.cpu else planned["batch_size"])
+    return {**own, "batch_size": batch, "patch_size": patch, "architecture": architecture}
+
+
+def _check_strides(name: str, configuration: dict[str, Any]) -> None:
+    """A configuration that inherits the new network but has a patch size of its own must fit it, too."""
+    unet.resized(configuration["architecture"], configuration["patch_size"])
+
+
+def _present(target: Path, source: dict[str, Any]) -> dict[str, Any] | None:
+    """The plans that are there and ours; None if there are none.
+
+    Raises:
+        UserError: a file is there that is not ours.
+    """
+    taken = [path for path in target.parent.iterdir() if path.name.casefold() == target.name.casefold()]
+    if not taken:
+        return None
+    if taken[0].name == target.name and target.is_file():
+        content = _checked(target, read_json(target)) if _looks_ours(target) else None
+        if content is not None and (isinstance(content.get(MARK), dict) or _of_an_earlier_version(content, source)):
+            return content
+    raise UserError(f"{taken[0]} is there and was not made by this command. Choose another name with --output.")
+
+
+def _looks_ours(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except UserError:
+        return False
+    return isinstance(content, dict) and "configurations" in content
+
+
+def _of_an_earlier_version(content: dict[str, Any], source: dict[str, Any]) -> bool:
+    """Version 0.1.0 did not mark its plans: the source's but for a network with a one-convolution decoder."""
+    sized = {"batch_size", "patch_size", "architecture"}
+
+    def rest(plans: dict[str, Any]) -> dict[str, Any]:
+        found = {
+            name: {key: value for key, value in configuration.items() if key not in sized}
+            for name, configuration in plans["configurations"].items()
+            if isinstance(configuration, dict)
+        }
+        return {**plans, "plans_name": None, "configurations": found}
+
+    cut = [
+        set(configuration["architecture"]["arch_kwargs"].get("n_conv_per_stage_decoder", [0])) == {1}
+        for configuration in content["configurations"].values()
+        if "architecture" in configuration
+    ]
+    return rest(content) == rest(source) and any(cut)
+
+
+def _refuse_to_change(
+    dataset: str, made: dict[str, Any], present: dict[str, Any] | None, configurations: Sequence[str]
+) -> None:
+    """Trainings find their network by the plans' name: what they were made with stays, unless the user says otherwise.
+
+    Raises:
+        UserError: the plans would say something else than trainings of that name were made with.
+    """
+    name = made["plans_name"]
+    for configuration in configurations:
+        new = resolve(made, configuration)
+        there = present is not None and configuration in present.get("configurations", {})
+        changed = there and resolve(present or {}, configuration) != new and configuration in _made(present)
+        try:
+            results = folder("nnUNet_results")
+        except UserError:
+            if changed:
+                raise UserError(
+                    f"{name} has another {configuration} already, and nnUNet_results is not set, so that trainings made with "
+                    "it cannot be looked for. Choose another name with --output, or replace it with --overwrite."
+                ) from None
+            continue
+        for training in sorted((results / dataset).glob(f"*__{name}__{configuration}")):
+            try:
+                used = resolve(_checked(training / "plans.json", read_json(training / "plans.json")), configuration)
+            except UserError:  # no plans of its own, or none that can be compared: those that are there count
+                used = resolve(present, configuration) if there and present else {}
+            if used != new:
+                raise UserError(
+                    f"{training} was trained with another {configuration} of these plans "
+                    f"({_difference(used, new)}), and would no longer continue or predict with them. Choose another name with "
+                    "--output, or replace the plans with --overwrite."
+                )
+
+
+def _made(present: dict[str, Any] | None) -> list[str]:
+    """The configurations of the file that this command made; those of a file without mark all count."""
+    if present is None:
+        return []
+    return list(present[MARK]["made"] if MARK in present else present["configurations"])
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+    keys = [key for key in other if one.get(key) != other[key]] or [key for key in one if key not in other]
+    key = keys[0]
+    if key == "architecture" and isinstance(one.get(key), dict):
+        return _difference(one[key], other[key])
+    if key == "arch_kwargs" and isinstance(one.get(key), dict):
+        return _difference(one[key], other[key])
+    return f"{key} {one.get(key)}, not {other.get(key)}"
+
+
+def _gigabytes(home: Path, configuration: dict[str, Any]) -> float | None:
+    """GPU memory of a training, by the rule that nnU-Net's planner chooses the batch size with."""
+    try:
+        dataset = read_json(home / "dataset.json")
+        channels = len(dataset.get("channel_names") or dataset["modality"])
+        labels = len(dataset["labels"])
+    except (UserError, KeyError, TypeError, AttributeError):
+        return None
+    import torch
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    architecture, axes = configuration["architecture"], len(configuration["patch_size"])
+    with torch.device("meta"):  # sizes without weights
+        network = get_network_from_plans(
+            architecture["network_class_name"],
+            architecture["arch_kwargs"],
+            architecture["_kw_requires_import"],
+            channels,
+            labels,
+            allow_init=False,
+            deep_supervision=True,
+        )
+        size = float(network.compute_conv_feature_map_size(configuration["patch_size"]))
+    fits = _FITS_8_GB_RESIDUAL if architecture["network_class_name"].endswith("ResidualEncoderUNet") else _FITS_8_GB
+    return 8 * size / fits[axes] * configuration["batch_size"] / _AT_BATCH_SIZE[axes]

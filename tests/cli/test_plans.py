@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from planned import planned_dataset
+
+from nnunet_fess.cli.main import main
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    return planned_dataset(tmp_path / "preprocessed")
+
+
+def test_says_what_was_written_and_how_to_use_it(home, capsys):
+    assert main(["plans", "517", "--cpu", "-c", "2d", "--patch-size", "64,64"]) == 0
+    said = capsys.readouterr().out
+    assert f"wrote {home / 'nnUNetPlansCPU.json'}" in said
+    assert "patch [64, 64], batch 2, features [12, 24, 48, 96, 96]" in said
+    assert "kept as they are: 3d_lowres, 3d_fullres" in said
+    assert "GPU memory by nnU-Net's estimate: 0." in said
+    assert "nnUNetv2_train 517 2d 0 -p nnUNetPlansCPU" in said
+
+
+def test_cpu_plans_is_the_same(home):
+    main(["plans", "517", "--cpu", "-o", "one"])
+    main(["cpu-plans", "517", "-o", "two"])
+    one, two = (json.loads((home / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert one["configurations"] == two["configurations"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--batch-size", "0"], "a whole number from 1 is expected, not '0'"),
+        (["--batch-size=-3"], "a whole number from 1 is expected, not '-3'"),
+        (["--batch-size", "2.5"], "not '2.5'"),
+        (["--patch-size", "48x48x48"], "with commas between them are expected, such as 48,48,48, not '48x48x48'"),
+        (["--features", "8,0"], "not '8,0'"),
+        (["--features", ""], "not ''"),
+        ([], "nothing would differ from the plans"),
+    ],
+)
+def test_wrong_arguments_are_told_in_words(home, capsys, arguments, said):
+    with pytest.raises(SystemExit) as exit_:
+        main(["plans", "517", *arguments])
+    assert exit_.value.code == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert "whole_number" not in message.replace("a whole number", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cpu", "--patch-size", "1,1,1"], "must be divisible"),
+        (["--cpu", "--features", "8,8,8,8,8,8,8"], "names 7 stages, and the network has 6"),
+        (["--cpu", "-c", "4d"], "no configuration '4d' of their own; there are: 2d, 3d_lowres, 3d_fullres"),
+        (["--patch-size", "64,64,64"], "--output must name the plans"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(home, capsys, arguments, said):
+    before = {path.name for path in home.iterdir()}
+    assert main(["plans", "517", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+    assert {path.name for path in home.iterdir()} == before

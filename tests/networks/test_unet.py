@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from tiny_host import network_plans
+
+from nnunet_fess.errors import UserError
+from nnunet_fess.networks.unet import resized
+
+
+def test_keeps_what_it_is_not_asked_to_change():
+    assert resized(network_plans(3), [16, 16, 16]) == network_plans(3)
+
+
+def test_residual_encoders_are_cut_by_their_blocks():
+    found = resized(network_plans(2, "ResidualEncoderUNet"), [16, 16], features=[6], few_convolutions=True)["arch_kwargs"]
+    assert (found["n_blocks_per_stage"], found["features_per_stage"]) == ([1, 2, 2], [6, 6, 6])
+
+
+def test_a_size_that_works_is_named():
+    with pytest.raises(UserError, match=r"17,30 must be divisible by the network's strides 4,4, axis by axis\. 20,32 is\."):
+        resized(network_plans(2), [17, 30])
+
+
+def test_one_voxel_is_no_bottleneck():
+    plans = network_plans(3)
+    plans["arch_kwargs"].update(strides=[[1, 1, 1], [2, 2, 2]], kernel_sizes=[[3, 3, 3]] * 2)
+    with pytest.raises(UserError, match=r"leaves one voxel of the deepest stage\. 4,4,4 works"):
+        resized(plans, [2, 2, 2])
+
+
+def test_a_transformer_has_no_stages():
+    with pytest.raises(UserError, match="has no convolutional stages"):
+        resized({"network_class_name": "a.Primus", "arch_kwargs": {"patch_size": 8}}, [16, 16, 16])

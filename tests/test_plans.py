@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from planned import default_plans, planned_dataset
+
+from nnunet_fess.errors import UserError
+from nnunet_fess.plans import MARK, Wish, adapted, checked_name, default_name, resolve, write
+
+CPU = Wish(cpu=True)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    return planned_dataset(tmp_path / "preprocessed")
+
+
+def cut(configuration="3d_fullres", wish=CPU, name="small", **arguments):
+    return write("517", configuration, wish, name=name, **arguments)
+
+
+def content(home: Path, name="small"):
+    return json.loads((home / f"{name}.json").read_text())
+
+
+def files(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in home.iterdir()}
+
+
+def trained(home: Path, configuration="3d_fullres", name="small", trainer="nnUNetTrainerFESS_1epochs") -> Path:
+    """What a training that nnU-Net has started leaves of its plans."""
+    folder = home.parents[1] / "results" / home.name / f"{trainer}__{name}__{configuration}"
+    folder.mkdir(parents=True)
+    (folder / "plans.json").write_bytes((home / f"{name}.json").read_bytes())
+    return folder
+
+
+# What was not made by us
+
+
+@pytest.mark.parametrize("name", ["dataset", "splits_final", "dataset_fingerprint", "Dataset", "nnUNetResEncUNetMPlans"])
+def test_names_that_nnunet_uses_are_refused(home, name):
+    before = files(home)
+    with pytest.raises(UserError, match="is the name of a file of nnU-Net's own"):
+        cut(name=name, overwrite=True)
+    assert files(home) == before
+
+
+@pytest.mark.parametrize("kind", ["planner", "text", "list", "folder", "by hand", "other mark"])
+def test_what_this_command_did_not_make_stays_even_with_overwrite(home, kind):
+    other = {**default_plans(home.name), "plans_name": "small", "experiment_planner_used": "MyPlanner"}
+    if kind == "planner":
+        (home / "small.json").write_text(json.dumps(other))
+    elif kind == "other mark":
+        (home / "small.json").write_text(json.dumps({**other, MARK: "mine"}))
+    elif kind == "by hand":
+        other = {**default_plans(home.name), "plans_name": "small"}
+        other["configurations"]["3d_fullres"]["batch_size"] = 40
+        (home / "small.json").write_text(json.dumps(other))
+    elif kind == "folder":
+        (home / "small.json").mkdir()
+    else:
+        (home / "small.json").write_text({"text": "no JSON", "list": "[]"}[kind])
+    before = kind == "folder" or (home / "small.json").read_bytes()
+    with pytest.raises(UserError, match="was not made by this command"):
+        cut(overwrite=True)
+    assert kind == "folder" or (home / "small.json").read_bytes() == before
+
+
+def test_a_name_that_differs_in_case_alone_is_the_same_file_on_some_systems(home):
+    cut(name="small")
+    with pytest.raises(UserError, match=r"small\.json is there"):
+        cut(name="Small")
+
+
+@pytest.mark.parametrize("name", ["a__b", "", "a/b", ".", "..", "_a", "a_", "ä", "a b", "a\n", "x" * 101, "-o", "/tmp/x"])
+def test_names_that_cannot_be_plans(home, name):
+    with pytest.raises(UserError, match="cannot be the name of plans"):
+        cut(name=name)
+
+
+def test_a_name_with_json_is_told_without(home):
+    with pytest.raises(UserError, match="Write --output small"):
+        cut(name="small.json")
+
+
+@pytest.mark.parametrize("name", ["nnUNetPlansCPU", "a", "v1.2-x_y"])
+def test_names_that_can(name):
+    assert checked_name(name) == name
+
+
+# What was
+
+
+def test_a_second_configuration_is_added_to_the_first(home):
+    cut("3d_fullres")
+    cut("2d")
+    found = content(home)["configurations"]
+    assert found["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"][0] == 12
+    assert found["2d"]["architecture"]["arch_kwargs"]["features_per_stage"][0] == 12
+    assert set(content(home)[MARK]["made"]) == {"3d_fullres", "2d"}
+
+
+def test_the_others_stay_as_they_were(home):
+    cut("2d")
+    found, source = content(home)["configurations"], content(home, "nnUNetPlans")["configurations"]
+    assert {key: value for key, value in found.items() if key != "2d"} == {k: v for k, v in source.items() if k != "2d"}
+
+
+def test_plans_of_version_0_1_0_without_mark_are_added_to(home):
+    cut("3d_fullres")
+    unmarked = {key: value for key, value in content(home).items() if key != MARK}
+    (home / "small.json").write_text(json.dumps(unmarked))
+    cut("2d")
+    assert content(home)["configurations"]["3d_fullres"] == unmarked["configurations"]["3d_fullres"]
+
+
+def test_the_same_again_changes_nothing(home):
+    cut()
+    trained(home)
+    before = files(home)
+    cut()
+    assert files(home) == before
+
+
+def test_without_trainings_another_size_replaces(home):
+    cut()
+    cut(wish=Wish(cpu=True, features=[4, 8]))
+    assert content(home)["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"][:2] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Wish(cpu=True, features=[4, 8]), r"features_per_stage \[12"),
+        (Wish(cpu=True, patch_size=[64, 64, 64]), "patch_size"),
+        (Wish(cpu=True, batch_size=3), "batch_size 2, not 3"),
+    ],
+)
+def test_another_size_is_refused_where_trainings_would_no_longer_continue(home, wish, said):
+    cut()
+    folder = trained(home)
+    before = files(home)
+    with pytest.raises(UserError, match=f"{folder.name} was trained with another 3d_fullres.*{said}"):
+        cut(wish=wish)
+    assert files(home) == before
+    cut(wish=wish, overwrite=True)
+    assert files(home) != before
+
+
+def test_a_training_of_a_configuration_that_inherits_counts(home):
+    cut()
+    trained(home, "3d_cascade_fullres")
+    with pytest.raises(UserError, match="__3d_cascade_fullres was trained with another"):
+        cut(wish=Wish(cpu=True, features=[4]))
+
+
+def test_a_training_whose_plans_file_was_deleted_counts(home):
+    cut()
+    trained(home)
+    (home / "small.json").unlink()
+    with pytest.raises(UserError, match="was trained with another 3d_fullres"):
+        cut(wish=Wish(cpu=True, features=[4]))
+
+
+def test_a_training_that_took_the_configuration_uncut_counts(home):
+    cut("3d_fullres")
+    trained(home, "2d")
+    with pytest.raises(UserError, match="__2d was trained with another"):
+        cut("2d")
+
+
+def test_trainings_of_other_plans_do_not_count(home):
+    cut()
+    cut(name="other")
+    trained(home, name="other")
+    cut(wish=Wish(cpu=True, features=[4]))
+
+
+def test_without_nnunet_results_a_change_needs_overwrite(home, monkeypatch):
+    cut()
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(UserError, match="nnUNet_results is not set"):
+        cut(wish=Wish(cpu=True, features=[4]))
+
+
+def test_plans_of_another_fingerprint_are_not_mixed(home):
+    cut()
+    replanned = {**content(home, "nnUNetPlans"), "transpose_forward": [2, 0, 1]}
+    (home / "nnUNetPlans.json").write_text(json.dumps(replanned))
+    with pytest.raises(UserError, match=r"differ from nnUNetPlans\.json in transpose_forward"):
+        cut("2d")
+    cut("2d", overwrite=True)
+    assert content(home)["transpose_forward"] == [2, 0, 1]
+
+
+# What it starts from
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON: line 1"),
+        ("", "is no JSON"),
+        ("[]", "holds no plans of nnU-Net"),
+        ('{"configurations": []}', "there is no list of configurations"),
+        ('{"configurations": {"2d": 3}, "plans_name": "x"}', "configuration '2d' is no table"),
+        ('{"configurations": {"3d_fullres": {"batch_size": 2}}}', "it has no plans_name"),
+        ('{"configurations": {"3d_fullres": {"batch_size": 2}}, "plans_name": "x"}', "is not complete: it has no architecture"),
+        (
+            '{"configurations": {"3d_fullres": {"architecture": 3, "patch_size": [], "batch_size": 2}}, "plans_name": "x"}',
+            "not c",
+        ),
+        ('{"configurations": {"3d_fullres": {"inherits_from": "x", "spacing": 1}}, "plans_name": "x"}', "inherits from 'x'"),
+        (
+            '{"configurations": {"3d_fullres": {"inherits_from": "b"}, "b": {"inherits_from": "3d_fullres"}}, "plans_name":""}',
+            "in a circle: 3d_fullres → b → 3d_fullres",
+        ),
+    ],
+)
+def test_a_source_that_holds_no_plans(home, text, said):
+    (home / "mine.json").write_text(text)
+    before = files(home)
+    with pytest.raises(UserError, match=said):
+        cut(source="mine")
+    assert files(home) == before
+
+
+@pytest.mark.parametrize("name", ["dataset", "splits_final"])
+def test_another_file_of_the_dataset_is_no_source(home, name):
+    with pytest.raises(UserError, match="holds no plans of nnU-Net"):
+        cut(source=name)
+
+
+def test_a_missing_source_lists_what_is_there(home):
+    with pytest.raises(UserError, match=r"Plans there: nnUNetPlans\."):
+        cut(source="nnUNetPlan")
+
+
+@pytest.mark.parametrize("name", ["../Dataset517_BraTS2017/nnUNetPlans", "", "/etc/passwd"])
+def test_a_source_outside_the_dataset_is_refused(home, name):
+    with pytest.raises(UserError, match="cannot be the name of plans"):
+        cut(source=name)
+
+
+def test_a_configuration_that_inherits_keeps_inheriting(home):
+    cut("3d_fullres_bs4", Wish(cpu=True, batch_size=3))
+    own = content(home)["configurations"]["3d_fullres_bs4"]
+    assert own["inherits_from"] == "3d_fullres"
+    assert own["batch_size"] == 3
+    assert resolve(content(home), "3d_fullres_bs4")["spacing"] == [1.0, 1.0, 1.0]
+
+
+def test_a_second_name_of_another_configuration_is_explained(home):
+    with pytest.raises(UserError, match="takes everything from 3d_fullres and follows"):
+        cut("3d_cascade_fullres")
+
+
+def test_plans_of_old_nnunet_are_read():
+    plans = {
+        "plans_name": "nnUNetPlans",
+        "configurations": {
+            "2d": {
+                "batch_size": 12,
+                "patch_size": [64, 64],
+                "UNet_class_name": "PlainConvUNet",
+                "UNet_base_num_features": 32,
+                "unet_max_num_features": 512,
+                "n_conv_per_stage_encoder": [2, 2, 2],
+                "n_conv_per_stage_decoder": [2, 2],
+                "num_pool_per_axis": [2, 2],
+                "pool_op_kernel_sizes": [[1, 1], [2, 2], [2, 2]],
+                "conv_kernel_sizes": [[3, 3]] * 3,
+            }
+        },
+    }
+    own = adapted(plans, "2d", CPU)
+    assert own["architecture"]["arch_kwargs"]["features_per_stage"] == [12, 24, 48]
+    assert "UNet_class_name" not in own
+
+
+# Sizes
+
+
+def test_a_patch_that_a_follower_does_not_fit_is_refused(home):
+    plans = content(home, "nnUNetPlans")
+    plans["configurations"]["3d_wide"] = {"inherits_from": "3d_fullres", "patch_size": [144, 144, 144]}
+    (home / "nnUNetPlans.json").write_text(json.dumps(plans))
+    with pytest.raises(UserError, match="must be divisible"):
+        cut("3d_fullres", Wish(batch_size=1))
+
+
+def test_batch_size_alone_leaves_the_network(home):
+    cut(wish=Wish(batch_size=7))
+    before, after = (content(home, name)["configurations"]["3d_fullres"] for name in ("nnUNetPlans", "small"))
+    assert after == {**before, "batch_size": 7}
+
+
+def test_memory_of_nnunets_own_plans_is_what_its_planner_aimed_at(home):
+    """The default plan of BraTS (128³, batch 2) is made for 8 GB: between 6 and 10 by the same rule."""
+    written = cut(wish=Wish(batch_size=2), name="same")
+    assert written.gigabytes == pytest.approx(8, abs=2)
+
+
+def test_memory_is_not_guessed_without_channels(home):
+    (home / "dataset.json").unlink()
+    assert cut().gigabytes is None
+
+
+def test_usual_names():
+    assert default_name("nnUNetPlans", CPU) == "nnUNetPlansCPU"
+    with pytest.raises(UserError, match="must name the plans"):
+        default_name("nnUNetPlans", Wish(batch_size=3))
