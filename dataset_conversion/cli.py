@@ -13,51 +13,41 @@ from dataset_conversion.errors import ConversionError
 from dataset_conversion.facts import Dataset
 from dataset_conversion.parallel import available_cpus
 from dataset_conversion.write import TRANSFERS
+from nnunet_fess import arguments
 
 EPILOG = """exit code: 0 done, 1 a problem with the data or the options (all problems are listed, nothing is written),
 2 wrong arguments, 130 interrupted."""
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _id(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 999:
-        raise argparse.ArgumentTypeError(f"{text} is not in 1…999")
-    return value
 
 
 def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
     target, channels = next(iter(dataset.targets)), ",".join(dataset.channels)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder of the download, unpacked; never changed")
     parser.add_argument(
-        "-d", dest="dataset_id", type=_id, default=dataset.default_id, metavar="ID", help="dataset id (%(default)s)"
+        "-d",
+        dest="dataset_id",
+        type=arguments.whole_number(1, 999),
+        default=dataset.default_id,
+        metavar="ID",
+        help="dataset id (%(default)s)",
     )
     parser.add_argument("--raw", metavar="DIR", help="where to write (the environment variable nnUNet_raw)")
     parser.add_argument("--target", metavar="|".join(dataset.targets), help=f"what to learn ({target})")
     parser.add_argument("--channels", metavar="LIST", help=f"which channels, in which order ({channels})")
     parser.add_argument(
         "--test-fraction",
-        type=_fraction,
+        type=arguments.fraction,
         default=0.2,
         metavar="F",
         help="share of the labelled cases to hold out, as whole patients (%(default)s; 0 for none)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of test set and folds (%(default)s)")
     parser.add_argument(
-        "-np", dest="workers", type=_positive, default=min(8, available_cpus()), metavar="N", help="processes (%(default)s)"
+        "-np",
+        dest="workers",
+        type=arguments.whole_number(1),
+        default=min(8, available_cpus()),
+        metavar="N",
+        help="processes (%(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
     editions = [edition.name for edition in dataset.editions]
@@ -128,10 +118,12 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """One command per dataset."""
-    parser = argparse.ArgumentParser(prog=prog, description="Write a raw download in nnU-Net's format.", epilog=EPILOG)
+    parser = arguments.parser(prog, "Write a raw download in nnU-Net's format.", EPILOG)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for dataset in datasets().values():
-        command = commands.add_parser(dataset.name, help=dataset.about["description"], epilog=EPILOG)
+        command = commands.add_parser(
+            dataset.name, help=dataset.about["description"], epilog=EPILOG, formatter_class=parser.formatter_class
+        )
         _add_arguments(command, dataset)
     return parser
 

@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from dataset_conversion.errors import ConversionError
+from nnunet_fess.program import starting_workers
+from nnunet_fess.streams import progress
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -25,21 +25,21 @@ def available_cpus() -> int:
 
 
 def run(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, title: str) -> Iterator[Result]:
-    """`function` of each job in the order of completion, with a progress bar.
+    """`function` of each job in the order of completion, with its progress on stderr.
 
     Raises:
         ConversionError: a worker process was killed.
     """
-    bar = {"total": len(jobs), "desc": title, "unit": "case"}
     if workers == 1 or len(jobs) < 2:
-        yield from tqdm(map(function, jobs), **bar)
+        yield from progress(map(function, jobs), title, len(jobs))
         return
     # "spawn": forking a process that has threads (BLAS, tqdm) can deadlock
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _die_with_parent) as pool:
         try:
-            futures = [pool.submit(function, job) for job in jobs]
-            for future in tqdm(as_completed(futures), **bar):
+            with starting_workers():
+                futures = [pool.submit(function, job) for job in jobs]
+            for future in progress(as_completed(futures), title, len(jobs)):
                 yield future.result()
         except BrokenProcessPool as error:
             raise ConversionError(

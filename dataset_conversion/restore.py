@@ -12,12 +12,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from tqdm import tqdm
 
 from dataset_conversion import volumes
 from dataset_conversion.converted import find, load
 from dataset_conversion.errors import ConversionError, Problem, table
 from dataset_conversion.report import NAMES
+from nnunet_fess.streams import progress
 
 
 def inverse(labels: dict[str, int]) -> dict[int, int]:
@@ -61,7 +61,7 @@ def restore(predictions: Path, output: Path, dataset: Path, text: str) -> int:
     staging.mkdir(parents=True)
     problems = []
     try:
-        for path in tqdm(files, desc="restore", unit="case"):
+        for path in progress(files, "restore", len(files), "prediction"):
             id = path.name.removesuffix(volumes.ENDING)
             try:
                 if id not in names["cases"]:

@@ -21,6 +21,7 @@ from dataset_conversion.converted import load
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.grouping import Group, Member, drawn
 from dataset_conversion.report import REPORT, write_json
+from nnunet_fess import arguments
 
 SPLITS = "splits_final.json"
 Fold = dict[str, Any]  # "train" and "val" for nnU-Net, and "subset": how one of ours came about
@@ -242,25 +243,22 @@ def _members(place: Place, ids: Sequence[str]) -> list[Member]:
     return [Member(id, cases[id]["group"], cases[id]["stratum"]) for id in ids]
 
 
-def _sizes(text: str) -> list[int]:
-    sizes = [int(size) for size in text.split(",")]
-    if min(sizes) < 1:
-        raise argparse.ArgumentTypeError("sizes are numbers of cases, at least 1")
-    return sizes
-
-
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") -> int:
     """Append folds and print which is which; returns the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="Append folds that train on nested subsets of the cases.")
     parser.add_argument("dataset", metavar="DATASET", help="number, name or folder of a dataset of nnU-Net")
-    parser.add_argument("--sizes", type=_sizes, required=True, metavar="N,N,…", help="training cases, such as 300,200,100")
-    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="draws (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first draw (%(default)s)")
-    parser.add_argument("--fold", type=int, default=0, metavar="N", help="whose training set is cut (%(default)s)")
+    parser.add_argument(
+        "--sizes", type=arguments.whole_numbers(1), required=True, metavar="N,N,…", help="training cases, such as 300,200,100"
+    )
+    parser.add_argument("--repeats", type=arguments.whole_number(1), default=1, metavar="N", help="draws (%(default)s)")
+    parser.add_argument(
+        "--seed", type=arguments.whole_number(0), default=0, metavar="N", help="of the first draw (%(default)s)"
+    )
+    parser.add_argument(
+        "--fold", type=arguments.whole_number(0), default=0, metavar="N", help="whose training set is cut (%(default)s)"
+    )
     parser.add_argument("--raw", metavar="DIR", help="nnU-Net's raw folder (the environment variable nnUNet_raw)")
     chosen = parser.parse_args(argv)
-    if chosen.repeats < 1:
-        parser.error("--repeats must be at least 1")
     try:
         place = locate(chosen.dataset, chosen.raw)
         added = append(place, chosen.sizes, chosen.repeats, chosen.seed, chosen.fold)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from nnunet_fess import arguments
 from nnunet_fess.demo import pipeline, report, workdir
 from nnunet_fess.demo.trainers import DEFAULT, choose
 from nnunet_fess.errors import UserError
@@ -63,16 +64,14 @@ def _parser() -> argparse.ArgumentParser:
         help="trainers to compare; options may be spelt out (nnUNetTrainerFESS_12epochs), nnU-Net's own trainers keep their "
         "own length (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="of phantom, split and trainings (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=arguments.whole_number(0, 2**32 - 1),
+        default=0,
+        help="of phantom, split and trainings (default: %(default)s)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if there is one")
     return parser
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**32:
-        raise ValueError(text)
-    return seed
 
 
 def _device(wish: str) -> str:

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
+from nnunet_fess import arguments
+from nnunet_fess.errors import UserError
 from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.streams import print_exactly
 
-_LINES = {
-    "bash": lambda value: f"export {VARIABLE}={shlex.quote(value)}",
-    "fish": lambda value: f"set -gx {VARIABLE} {_fish_quote(value)}",
-    "powershell": lambda value: f"$env:{VARIABLE} = '{value.replace(chr(39), chr(39) * 2)}'",
-}
+_SHELLS = ("bash", "zsh", "sh", "fish", "powershell")
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the line for the shell, or with `--path` the directory alone."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess env",
-        description=__doc__,
-        epilog='bash, zsh: eval "$(nnunet_fess env)"   fish: nnunet_fess env --shell fish | source   '
-        "PowerShell: nnunet_fess env --shell powershell | Invoke-Expression",
+    parser = arguments.parser(
+        "nnunet_fess env",
+        "Print the line that makes nnU-Net find these trainers.",
+        "evaluate it, in every new shell or in the shell's start-up file:\n"
+        '  bash, zsh, sh   eval "$(nnunet_fess env)"\n'
+        "  fish            nnunet_fess env --shell fish | source\n"
+        "  PowerShell      nnunet_fess env --shell powershell | Invoke-Expression",
     )
-    parser.add_argument(
-        "--shell", choices=_LINES, default="powershell" if os.name == "nt" else "bash", help="default: %(default)s"
-    )
+    default = "powershell" if os.name == "nt" else "bash"
+    parser.add_argument("--shell", choices=_SHELLS, default=default, help="default: %(default)s")
     parser.add_argument("--path", action="store_true", help="print the directory only")
     args = parser.parse_args(argv)
-    print(DIRECTORY if args.path else _LINES[args.shell](_value(os.environ.get(VARIABLE))))
+    if os.pathsep in str(DIRECTORY):
+        raise UserError(
+            f"this package lies in {DIRECTORY}; {VARIABLE} is a list set apart by {os.pathsep!r}, so nnU-Net cannot be told "
+            "such a path. Install the package into an environment whose path has none."
+        )
+    print_exactly(str(DIRECTORY) if args.path else line(args.shell, _value(os.environ.get(VARIABLE))))
     return 0
 
 
+def line(shell: str, value: str) -> str:
+    """What sets the variable to exactly this value in one of the shells."""
+    if shell == "fish":
+        return f"set -gx {VARIABLE} {_fish_quote(value)}"
+    if shell == "powershell":
+        return f"$env:{VARIABLE} = '{value.replace(chr(39), chr(39) * 2)}'"
+    return f"export {VARIABLE}={shlex.quote(value)}"
+
+
 def _value(present: str | None) -> str:
-    """Our directory first, then whatever other extensions are set already; nothing twice."""
-    others = [path for path in (present or "").split(os.pathsep) if path.strip() and Path(path).resolve() != DIRECTORY]
-    return os.pathsep.join([str(DIRECTORY), *others])
+    """Our directory first, then whatever other extensions are set already; nothing twice, nothing empty."""
+    paths = {os.path.realpath(DIRECTORY): str(DIRECTORY)}
+    for path in (present or "").split(os.pathsep):
+        if path.strip():
+            # realpath, because Path.resolve raises on a loop of links; what the user set stays as it is spelt
+            paths.setdefault(os.path.realpath(path), path)
+    return os.pathsep.join(paths.values())
 
 
 def _fish_quote(value: str) -> str:

@@ -1,4 +1,4 @@
-"""`nnunet_fess COMMAND …`: finds the command's module and turns its user errors into one clear line."""
+"""`nnunet_fess COMMAND …`: finds the command's module and runs it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from nnunet_fess import __version__
-from nnunet_fess.errors import UserError
+from nnunet_fess import __version__, arguments, program
 
 # Command -> its module, with a `main(argv) -> int`, and one line of help. A module is imported only when it is called:
 # `nnunet_fess env` runs in every shell start-up and must not wait for torch. The converters stand beside this package.
@@ -26,24 +25,28 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 on success, 1 after a `UserError`, 2 after wrong arguments, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess",
-        description="FESS and contour-weighted losses for nnU-Net v2.",
-        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Run one command; exit code 0 done, 1 a mistake, told in one line, 2 wrong arguments, 130 Ctrl-C, 141 `| head`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # REMAINDER starts at the first word that is no option, so that is the command.
+    command = next((word for word in words if word in COMMANDS), None)
+    name = f"nnunet_fess {command}" if command else "nnunet_fess"
+    return program.run(name, lambda: _run(name, words))
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    parser = arguments.parser(
+        "nnunet_fess",
+        "FESS and contour-weighted losses for nnU-Net v2.",
+        "commands:\n" + "\n".join(f"  {command:<10} {text}" for command, (_, text) in COMMANDS.items()),
     )
     parser.add_argument("--version", action="version", version=f"nnunet-fess {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those listed below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see  nnunet_fess COMMAND --help")
-    chosen = parser.parse_args(argv)
-    module = importlib.import_module(COMMANDS[chosen.command][0])
-    try:
-        code: int = module.main(chosen.arguments)
-    except UserError as error:
-        print(f"nnunet_fess {chosen.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"nnunet_fess {chosen.command}: interrupted", file=sys.stderr)
-        return 130
+    if not words:
+        parser.print_help()
+        return 0
+    chosen = parser.parse_args(words)
+    with program.nothing_to_undo(name):
+        module = importlib.import_module(COMMANDS[chosen.command][0])
+    code: int = module.main(chosen.arguments)
     return code
