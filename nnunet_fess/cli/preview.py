@@ -18,8 +18,9 @@ from nnunet_fess.errors import UserError
 from nnunet_fess.folders import find_dataset
 from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.losses.target import Target, parse_target
+from nnunet_fess.plugin import Host
 from nnunet_fess.trainers.naming import TrainerName, parse
-from nnunet_fess.trainers.terms import SPATIAL_TERMS, Host
+from nnunet_fess.trainers.terms import spatial_loss
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, help="PNG file (default: preview_CASE_TRAINER.png)")
     args = parser.parse_args(argv)
 
-    trainer = _trainer(args.trainer)
+    trainer = parse(args.trainer)
     case = _load(find_dataset(args.dataset, "nnUNet_preprocessed"), args.plans, args.configuration, args.case)
     output = args.output or Path(f"preview_{case.name}_{args.trainer}.png")
     if not os.access(output.resolve().parent, os.W_OK):
@@ -114,9 +115,17 @@ def _at_scale(trainer: TrainerName, case: Case, scale: Sequence[float]) -> tuple
     """The trainer's loss, and the target and the contour that it sees at one scale."""
     from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 
-    host = Host(False, case.ignore_label, False, spacing=case.spacing, patch_size=case.target.shape[2:])
-    loss = SPATIAL_TERMS[trainer.loss.spatial.name](trainer, host)
-    assert isinstance(loss, SpatialLoss)
+    has_regions = len(case.structures) == case.channels
+    host = Host(
+        spacing=case.spacing,
+        patch_size=case.target.shape[2:],
+        classes=case.structures if has_regions else ["background", *case.structures],
+        has_regions=has_regions,
+        ignore_label=case.ignore_label,
+    )
+    loss = spatial_loss(trainer, host)
+    if not isinstance(loss, SpatialLoss):
+        raise UserError(f"{trainer.name} weighs all voxels alike; there is no contour to show. Try nnUNetTrainerCWCD.")
     # nnU-Net's own resampling of the target, so that the picture shows what the loss gets.
     downsample = DownsampleSegForDSTransform([tuple(scale)])
     target = torch.stack([downsample(segmentation=sample)["segmentation"][0] for sample in case.target])
@@ -163,16 +172,6 @@ def draw(case: Case, maps: Sequence[Tensor], title: str, output: Path) -> None:
         cell.set_axis_off()
     figure.suptitle(f"{case.name}   {title}", fontsize=10)
     figure.savefig(output, dpi=110)
-
-
-def _trainer(name: str) -> TrainerName:
-    try:
-        trainer = parse(name)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if trainer.loss.spatial.name not in SPATIAL_TERMS:
-        raise UserError(f"{name} weighs all voxels alike; there is no contour to show. Try nnUNetTrainerCWCD.")
-    return trainer
 
 
 def _load(folder: Path, plans_name: str, configuration: str, name: str | None) -> Case:

@@ -1,183 +1,312 @@
-"""What a trainer's name may say: the loss terms and the options, each declared once. Pure data, no torch.
+"""What a trainer's name may say: terms and options, each declared once. Pure data, no torch.
 
-A loss is a *spatial* term and, optionally, a *feature* term; a trainer is named after both, and every pair exists because it
-is composed (`LOSSES`), never because somebody wrote it out.
+A trainer is named after up to three terms, ``nnUNetTrainer`` + feature + map + region, and every combination exists because it
+is composed (`Catalogue.losses`), never because somebody wrote it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property
+from typing import TypeVar
+
+from nnunet_fess.plugin import FeatureTerm, MapTerm, Option, RegionTerm, Settings, Term, Value, above, at_least, between
 
 PREFIX = "nnUNetTrainer"
 
+# Two options share a name: with a feature term λ is its share against the spatial loss, without one SDL's of the contour.
+LAMBDA = Option("lambda", "lambdaX", 0.5, "λ: share of the spatial loss, the feature term gets the rest", accepts=between(0, 1))
+CONTOUR_SHARE = Option("lambda", "lambdaX", 0.5, "λ: share of the contour in separable Dice", accepts=between(0, 1))
+CONTOUR = Option("contour", "contourX", 2.0, "extra weight of a contour voxel's cross entropy", accepts=at_least(0))
+MM = Option(
+    "mm",
+    "Xmm",
+    6.0,
+    "width of the contour in mm, on either side of a border",
+    accepts=above(0),
+    excludes=frozenset({"erosions"}),
+)
+EROSIONS = Option(
+    "erosions",
+    "Nerosions",
+    None,
+    "width of the contour in voxels, in place of mm",
+    "whole number",
+    at_least(1),
+    frozenset({"mm"}),
+)
+ADAPTIVE = Option("adaptive", "adaptive", False, "narrower contour in small structures, so that they keep a core", "switch")
+TEMP = Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax", accepts=above(0))
+ETA = Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", accepts=above(0), excludes=frozenset({"etalr"}))
+ETALR = Option("etalr", "etalr", False, "η is the optimizer's present learning rate", "switch", excludes=frozenset({"eta"}))
+QUEUE = Option("queue", "queueN", 256, "embeddings of earlier batches that are remembered", "whole number", at_least(1))
+LEVEL = Option(
+    "level",
+    "levelN",
+    1,
+    "encoder stage that is contrasted: 1 is the bottleneck, 2 the stage before it",
+    "whole number",
+    at_least(1),
+)
 
-@dataclass(frozen=True)
-class Option:
-    """One suffix of a trainer's name.
-
-    Attributes:
-        key: the setting's name in `TrainerName.options`.
-        form: the suffix as the user writes it; ``X`` stands for a number, ``N`` for a whole number, neither for a switch.
-        default: the value without the suffix; None where nnU-Net's own applies.
-        help: one line for `nnunet_fess trainers`.
-        accepts: what values are allowed, as a test and in words.
-        excludes: keys of options that say the same thing another way.
-    """
-
-    key: str
-    form: str
-    default: float | int | bool | None
-    help: str
-    accepts: tuple[Callable[[float], bool], str] = (lambda _: True, "anything")
-    excludes: frozenset[str] = frozenset()
-
-    @property
-    def kind(self) -> Literal["number", "whole number", "switch"]:
-        """What stands in the suffix."""
-        return "number" if "X" in self.form else "whole number" if "N" in self.form.replace("noDS", "") else "switch"
-
-
-_POSITIVE = (lambda value: value > 0, "more than 0")
-_NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
-_COUNT = (lambda value: value >= 1, "1 or more")
-
-# The order here is the one canonical order of suffixes in a name.
+# The order here is the one canonical order of suffixes in a name; options of other packages' terms come before those that
+# every trainer has. A new option takes any place: it moves no other.
 OPTIONS: tuple[Option, ...] = (
+    LAMBDA,
+    CONTOUR_SHARE,
+    CONTOUR,
+    MM,
+    EROSIONS,
+    ADAPTIVE,
+    TEMP,
+    ETA,
+    ETALR,
+    QUEUE,
+    LEVEL,
+    Option("epochs", "Nepochs", None, "number of epochs (nnU-Net: 1000)", "whole number", at_least(1), everywhere=True),
     Option(
-        "lambda",
-        "lambdaX",
-        0.5,
-        "λ: share of the spatial term, a feature term gets the rest (SupCon: 0.99); without one, of the contour in SDL",
-        (lambda value: 0 <= value <= 1, "0 to 1"),
+        "iters",
+        "Niters",
+        None,
+        "training iterations per epoch (nnU-Net: 250)",
+        "whole number",
+        at_least(1),
+        everywhere=True,
     ),
-    Option("contour", "contourX", 2.0, "extra weight of a contour voxel's cross entropy", _NOT_NEGATIVE),
-    Option("mm", "Xmm", 6.0, "width of the contour in mm, on either side of a border", _POSITIVE, frozenset({"erosions"})),
-    Option("erosions", "Nerosions", None, "width of the contour in voxels, in place of mm", _COUNT, frozenset({"mm"})),
-    Option("adaptive", "adaptive", False, "narrower contour in small structures, so that they keep a core"),
-    Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax (InfoNCE, SupCon: 0.1)", _POSITIVE),
-    Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", _POSITIVE, frozenset({"etalr"})),
-    Option("etalr", "etalr", False, "η is the optimizer's present learning rate", excludes=frozenset({"eta"})),
-    Option("queue", "queueN", 256, "embeddings of earlier batches that are remembered", _COUNT),
-    Option("level", "levelN", 1, "encoder stage that is contrasted: 1 is the bottleneck, 2 the stage before it", _COUNT),
-    Option("epochs", "Nepochs", None, "number of epochs (nnU-Net: 1000)", _COUNT),
-    Option("iters", "Niters", None, "training iterations per epoch (nnU-Net: 250)", _COUNT),
-    Option("valiters", "Nvaliters", None, "validation iterations per epoch (nnU-Net: 50)", _COUNT),
+    Option(
+        "valiters",
+        "Nvaliters",
+        None,
+        "validation iterations per epoch (nnU-Net: 50)",
+        "whole number",
+        at_least(1),
+        everywhere=True,
+    ),
     Option(
         "seed",
         "seedN",
         None,
         "seeds weights, batches and augmentation (nnU-Net: unseeded)",
-        (lambda value: 0 <= value < 2**32, "0 to 4294967295"),
+        "whole number",
+        between(0, 2**32 - 1),
+        everywhere=True,
     ),
-    Option("bf16", "bf16", False, "train in bfloat16 on a CPU that has it (nnU-Net: float32 on a CPU)"),
-    Option("noDS", "noDS", False, "no deep supervision"),
-    Option("noMirroring", "noMirroring", False, "no mirroring, neither in augmentation nor at prediction"),
+    Option(
+        "bf16",
+        "bf16",
+        False,
+        "train in bfloat16 on a CPU that has it (nnU-Net: float32 on a CPU)",
+        "switch",
+        everywhere=True,
+    ),
+    Option("noDS", "noDS", False, "no deep supervision", "switch", everywhere=True),
+    Option(
+        "noMirroring",
+        "noMirroring",
+        False,
+        "no mirroring, neither in augmentation nor at prediction",
+        "switch",
+        everywhere=True,
+    ),
 )
-_EVERYWHERE = frozenset({"epochs", "iters", "valiters", "seed", "bf16", "noDS", "noMirroring"})
+# What a combination brings along, whatever its terms: every feature term is weighed against the spatial loss by λ, and a map
+# with a region would be blended by options of this kind.
+OF_FEATURES: tuple[Option, ...] = (LAMBDA,)
+OF_BLENDS: tuple[Option, ...] = ()
+
+_TERMS = "nnunet_fess.trainers.terms"
+_WIDTH = (MM, EROSIONS, ADAPTIVE)
+_T = TypeVar("_T", bound=Term)
 
 
-@dataclass(frozen=True)
-class Term:
-    """A loss term as the catalogue knows it; `nnunet_fess.trainers.terms` builds it.
-
-    Attributes:
-        name: as in a trainer's name.
-        summary: one line.
-        options: keys of the options it understands.
-        defaults: where they differ from the options' own.
-    """
-
-    name: str
-    summary: str
-    options: frozenset[str] = field(default_factory=frozenset)
-    defaults: Mapping[str, float | int] = field(default_factory=dict)
+def _by_name(*terms: _T) -> dict[str, _T]:
+    return {term.name: term for term in terms}
 
 
-_WIDTH = frozenset({"mm", "erosions", "adaptive"})
-SPATIAL: dict[str, Term] = {
-    term.name: term
-    for term in (
-        Term("DiceCE", "nnU-Net's own loss, Dice + cross entropy: the baseline"),
-        Term("Dice", "soft Dice alone"),
-        Term("CE", "cross entropy alone"),
-        Term("CWCE", "contour-weighted cross entropy", _WIDTH | {"contour"}),
-        Term("SDL", "separable Dice: contour and remainder apart", _WIDTH | {"lambda"}),
-        Term("CWCD", "contour-weighted: separable Dice + contour-weighted cross entropy", _WIDTH | {"contour", "lambda"}),
-        Term("GDL", "generalised Dice, classes weighted by 1 / volume²"),
-        Term("DWCE", "cross entropy weighted by the distance to the two nearest structures (U-Net paper)"),
-    )
-}
-FEATURE: dict[str, Term] = {
-    term.name: term
-    for term in (
-        Term(
-            "FESS",
-            "contrastive term between this batch's and the previous batch's bottleneck",
-            frozenset({"lambda", "temp", "eta", "etalr"}),
-        ),
-        Term(
-            "SimCLR",
-            "NT-Xent between two intensity-augmented views of each patch",
-            frozenset({"lambda", "temp"}),
-        ),
-        Term(
-            "InfoNCE",
-            "the same two views, negatives from a queue of earlier batches",
-            frozenset({"lambda", "temp", "queue"}),
-            {"temp": 0.1},
-        ),
-        Term(
-            "SupCon",
-            "class-pooled features against a class-labelled queue of earlier batches",
-            frozenset({"lambda", "temp", "queue", "level"}),
-            {"lambda": 0.99, "temp": 0.1},
-        ),
-    )
-}
+REGION: dict[str, RegionTerm] = _by_name(
+    RegionTerm("DiceCE", "nnU-Net's own loss, Dice + cross entropy: the baseline", f"{_TERMS}:dice_ce"),
+    RegionTerm("Dice", "soft Dice alone", f"{_TERMS}:dice"),
+    RegionTerm("CE", "cross entropy alone", f"{_TERMS}:cross_entropy"),
+    RegionTerm("CWCE", "contour-weighted cross entropy", f"{_TERMS}:cwce", (CONTOUR, *_WIDTH)),
+    RegionTerm("SDL", "separable Dice: contour and remainder apart", f"{_TERMS}:separable_dice", (CONTOUR_SHARE, *_WIDTH)),
+    RegionTerm(
+        "CWCD",
+        "contour-weighted: separable Dice + contour-weighted cross entropy",
+        f"{_TERMS}:cwcd",
+        (CONTOUR_SHARE, CONTOUR, *_WIDTH),
+    ),
+    RegionTerm("GDL", "generalised Dice, classes weighted by 1 / volume²", f"{_TERMS}:generalized_dice"),
+    RegionTerm(
+        "DWCE",
+        "cross entropy weighted by the distance to the two nearest structures (U-Net paper)",
+        f"{_TERMS}:distance_weighted",
+    ),
+)
+MAP: dict[str, MapTerm] = _by_name()
+FEATURE: dict[str, FeatureTerm] = _by_name(
+    FeatureTerm(
+        "FESS",
+        "contrastive term between this batch's and the previous batch's bottleneck",
+        f"{_TERMS}:fess",
+        (TEMP, ETA, ETALR),
+    ),
+    FeatureTerm("SimCLR", "NT-Xent between two intensity-augmented views of each patch", f"{_TERMS}:simclr", (TEMP,)),
+    FeatureTerm(
+        "InfoNCE",
+        "the same two views, negatives from a queue of earlier batches",
+        f"{_TERMS}:infonce",
+        (TEMP, QUEUE),
+        {"temp": 0.1},
+    ),
+    FeatureTerm(
+        "SupCon",
+        "class-pooled features against a class-labelled queue of earlier batches",
+        f"{_TERMS}:supcon",
+        (TEMP, QUEUE, LEVEL),
+        {"lambda": 0.99, "temp": 0.1},
+    ),
+)
 # The paper's FESS is Dice + feature term, hence a feature name alone means "with Dice".
-_IMPLIED_SPATIAL = "Dice"
+_IMPLIED_REGION = "Dice"
+
+# What a term was called before → what it is called now. Names that hold the old word stay names of trainers for ever: results
+# and checkpoints lie under them.
+RENAMED: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A spatial term with or without a feature term, and what follows from the pair."""
+    """The terms of a trainer, one or two of the spatial ones and perhaps a feature term, and what follows from them."""
 
-    spatial: Term
-    feature: Term | None
+    region: RegionTerm | None = None
+    map: MapTerm | None = None
+    feature: FeatureTerm | None = None
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Its terms in the order of the name."""
+        return tuple(term for term in (self.feature, self.map, self.region) if term is not None)
 
     @property
     def trainer(self) -> str:
         """The trainer's name without options."""
-        if self.feature is None:
-            return PREFIX + self.spatial.name
-        return PREFIX + self.feature.name + ("" if self.spatial.name == _IMPLIED_SPATIAL else self.spatial.name)
+        words = [term.name for term in self.terms]
+        implied = self.feature is not None and self.map is None and words[-1] == _IMPLIED_REGION
+        return PREFIX + "".join(words[:-1] if implied else words)
 
     @property
     def summary(self) -> str:
         """One line for lists."""
-        if self.feature is None:
-            return self.spatial.summary
-        return f"λ·({self.spatial.summary}) + (1 - λ)·({self.feature.summary})"
+        spatial = [term.summary for term in (self.region, self.map) if term is not None]
+        summary = spatial[0] if len(spatial) == 1 else " and ".join(f"({part})" for part in spatial)
+        return summary if self.feature is None else f"λ·({summary}) + (1 - λ)·({self.feature.summary})"
 
-    @property
+    @cached_property
     def options(self) -> tuple[Option, ...]:
-        """The options of this loss with its defaults, in canonical order."""
-        keys = _EVERYWHERE
-        defaults: dict[str, float | int] = {}
-        for term in (self.spatial, self.feature):
-            if term is not None:
-                keys, defaults = keys | term.options, {**defaults, **term.defaults}
-        return tuple(
-            replace(option, default=defaults.get(option.key, option.default)) for option in OPTIONS if option.key in keys
+        """The options with this loss's defaults, in canonical order: built-in ones, other packages', those of every trainer.
+
+        Where two terms have options of one name, the first term's counts.
+        """
+        found: dict[str, Option] = {}
+        for term, options in self._declared():
+            for option in options:
+                found.setdefault(option.key, replace(option, default=term.default(option)))
+        built_in = {option.key for option in OPTIONS}
+        return (
+            *(found[key] for key in dict.fromkeys(option.key for option in OPTIONS) if key in found),
+            *(option for key, option in found.items() if key not in built_in),
+            *(option for option in OPTIONS if option.everywhere),
         )
 
+    def settings(self, given: Mapping[str, Value], term: Term | None = None) -> Settings:
+        """What a name's options come to.
 
-LOSSES: dict[str, Loss] = {
-    loss.trainer: loss
-    for loss in [
-        *(Loss(spatial, None) for spatial in SPATIAL.values()),
-        *(Loss(spatial, feature) for feature in FEATURE.values() for spatial in SPATIAL.values()),
-    ]
-}
+        Args:
+            given: key → value of the options that the name spells out.
+            term: one of this loss's, which gets its own options: another term's option of the same name is not meant for it.
+                None: the trainer, which sees all.
+        """
+        ours = {option.key: option for option in self.options}
+        if term is None:
+            return Settings(self.trainer, self.options, {key: option.default for key, option in ours.items()} | dict(given))
+        options = next(options for each, options in self._declared() if each is term)
+        values = {
+            option.key: given[option.key]
+            if option.key in given and ours[option.key].says_the_same_as(option)
+            else term.default(option)
+            for option in options
+        }
+        return Settings(term.name, options, values)
+
+    def _declared(self) -> Iterator[tuple[Term, tuple[Option, ...]]]:
+        for term in self.terms:
+            if term is self.feature:
+                yield term, (*OF_FEATURES, *term.options)
+            elif term is self.map and self.region is not None:
+                yield term, (*OF_BLENDS, *term.options)
+            else:
+                yield term, term.options
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The terms that trainers can be made of.
+
+    Attributes:
+        regions: by name.
+        maps: by name.
+        features: by name.
+    """
+
+    regions: Mapping[str, RegionTerm] = field(default_factory=lambda: REGION)
+    maps: Mapping[str, MapTerm] = field(default_factory=lambda: MAP)
+    features: Mapping[str, FeatureTerm] = field(default_factory=lambda: FEATURE)
+
+    @cached_property
+    def losses(self) -> dict[str, Loss]:
+        """Every trainer by its name without options: regions, maps and their pairs, then the same with each feature term."""
+        spatial = [
+            *(Loss(region) for region in self.regions.values()),
+            *(Loss(None, map_) for map_ in self.maps.values()),
+            *(Loss(region, map_) for map_ in self.maps.values() for region in self.regions.values()),
+        ]
+        with_feature = [replace(loss, feature=feature) for feature in self.features.values() for loss in spatial]
+        return {loss.trainer: loss for loss in [*spatial, *with_feature]}
+
+    @cached_property
+    def renamed(self) -> dict[str, Loss]:
+        """The trainers' former names."""
+        found: dict[str, Loss] = {}
+        for loss in self.losses.values():
+            for former in _former(loss):
+                found.setdefault(former.trainer, loss)
+        return {name: loss for name, loss in found.items() if name not in self.losses}
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All of them: regions, maps, features."""
+        return (*self.regions.values(), *self.maps.values(), *self.features.values())
+
+
+BUILT_IN = Catalogue()
+LOSSES: dict[str, Loss] = BUILT_IN.losses
+
+
+def present_name(term: str) -> str:
+    """What a term is called today that may have had another name when a checkpoint was made."""
+    return RENAMED.get(term, term)
+
+
+def _former(loss: Loss) -> Iterator[Loss]:
+    """The loss under every combination of its terms' former names."""
+    for feature in _names_before(loss.feature):
+        for map_ in _names_before(loss.map):
+            for region in _names_before(loss.region):
+                yield Loss(region, map_, feature)
+
+
+def _names_before(term: _T | None) -> list[_T | None]:
+    if term is None:
+        return [None]
+    return [term, *(replace(term, name=before) for before, now in RENAMED.items() if now == term.name)]

@@ -9,14 +9,17 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import nn
 
+from nnunet_fess.plugin import FeatureHost, Host
 from nnunet_fess.trainers.components import Components
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
@@ -25,7 +28,7 @@ from nnunet_fess.trainers.features import FeatureTerm
 from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
 from nnunet_fess.trainers.seeding import RepeatableAugmenter, augmentation_in_process, seed_everything
-from nnunet_fess.trainers.terms import FEATURE_TERMS, SPATIAL_TERMS, FeatureHost, Host
+from nnunet_fess.trainers.terms import feature_loss, spatial_loss
 
 # The key of our own state in a checkpoint. nnU-Net ignores keys it does not know.
 _STATE = "nnunet_fess"
@@ -55,14 +58,15 @@ class ComposedTrainer(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         name = self.trainer_name
         for key, attribute in _LENGTHS.items():
-            setattr(self, attribute, name[key] or getattr(self, attribute))
-        self.enable_deep_supervision = not name["noDS"]
+            setattr(self, attribute, name.settings[key] or getattr(self, attribute))
+        self.enable_deep_supervision = not name.settings.switch("noDS")
         self._first_step = False  # of an epoch
         self._gradient_share = 0.0
 
     @property
     def _seed(self) -> int | None:
-        return self.trainer_name["seed"]  # type: ignore[return-value]
+        settings = self.trainer_name.settings
+        return settings.whole("seed") if settings.has("seed") else None
 
     @property
     def _ignore_label(self) -> int | None:
@@ -74,25 +78,43 @@ class ComposedTrainer(nnUNetTrainer):
         if self._seed is not None:
             seed_everything(self._seed)
         super().initialize()
-        if self.trainer_name["bf16"] and self.device.type == "cpu":
+        if self.trainer_name.settings.switch("bf16") and self.device.type == "cpu":
             train_in_bfloat16(unwrapped(self.network))
 
     def _build_loss(self) -> nn.Module:
-        loss = self._build_spatial_loss()
-        feature = self.trainer_name.loss.feature
-        if feature is None:
-            return ComposedLoss(loss)
+        stock: nn.Module = super()._build_loss()
+        host = self._host(stock.loss if isinstance(stock, DeepSupervisionWrapper) else stock)
+        spatial = spatial_loss(self.trainer_name, host)
+        if isinstance(stock, DeepSupervisionWrapper):
+            stock.loss = spatial  # keeps nnU-Net's weights per scale, its DDP exception included
+            spatial = stock
+        if self.trainer_name.loss.feature is None:
+            return ComposedLoss(spatial)
         tap = EmbeddingTap(self.network)
-        host = FeatureHost(
-            channels=tap.channels,
+        feature_host = FeatureHost(
+            **vars(host),
+            stages=tap.channels,
             image_channels=len(self.dataset_json["channel_names"]),
-            regions=len(self.label_manager.foreground_regions) if self.label_manager.has_regions else 0,
-            ignore_label=self._ignore_label,
             learning_rate=lambda: self.optimizer.param_groups[0]["lr"],
         )
-        term = FEATURE_TERMS[feature.name](self.trainer_name, host).to(self.device)
+        term = feature_loss(self.trainer_name, feature_host).to(self.device)
         self._adopt(list(term.parameters()))
-        return ComposedLoss(loss, term, tap, weight=float(self.trainer_name["lambda"] or 0))
+        return ComposedLoss(spatial, term, tap, weight=self.trainer_name.settings.number("lambda"))
+
+    def _host(self, own_loss: nn.Module) -> Host:
+        """What a loss may know of nnU-Net."""
+        return Host(
+            spacing=self.configuration_manager.spacing,
+            patch_size=self.configuration_manager.patch_size,
+            classes=_class_names(self.label_manager),
+            has_regions=self.label_manager.has_regions,
+            ignore_label=self._ignore_label,
+            batch_dice=self.configuration_manager.batch_dice,
+            distributed=self.is_ddp,
+            epochs=self.num_epochs,
+            epoch=lambda: self.current_epoch,
+            own_loss=lambda: own_loss,
+        )
 
     def _adopt(self, parameters: list[nn.Parameter]) -> None:
         """Have the parameters of a feature term optimised, from the same values on every rank.
@@ -107,26 +129,6 @@ class ComposedTrainer(nnUNetTrainer):
                 dist.broadcast(parameter.data, src=0)
         self.optimizer.add_param_group({"params": parameters})
 
-    def _build_spatial_loss(self) -> nn.Module:
-        loss: nn.Module = super()._build_loss()
-        spatial = self.trainer_name.loss.spatial.name
-        if spatial not in SPATIAL_TERMS:  # DiceCE: nnU-Net's own
-            return loss
-        ours = SPATIAL_TERMS[spatial](
-            self.trainer_name,
-            Host(
-                batch_dice=self.configuration_manager.batch_dice,
-                ignore_label=self._ignore_label,
-                distributed=self.is_ddp,
-                spacing=self.configuration_manager.spacing,
-                patch_size=self.configuration_manager.patch_size,
-            ),
-        )
-        if not isinstance(loss, DeepSupervisionWrapper):
-            return ours
-        loss.loss = ours  # keeps nnU-Net's weights per scale, its DDP exception included
-        return loss
-
     # Options
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
@@ -134,7 +136,7 @@ class ComposedTrainer(nnUNetTrainer):
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
-        if self.trainer_name["noMirroring"]:
+        if self.trainer_name.settings.switch("noMirroring"):
             mirror_axes = self.inference_allowed_mirroring_axes = None
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
@@ -158,7 +160,7 @@ class ComposedTrainer(nnUNetTrainer):
         Raises:
             TrainingRefused: `_bf16` on another device than a CPU.
         """
-        if self.trainer_name["bf16"] and self.device.type != "cpu":
+        if self.trainer_name.settings.switch("bf16") and self.device.type != "cpu":
             raise TrainingRefused(
                 f"_bf16 is for trainings with -device cpu. Found: {self.device.type}, where the precision is nnU-Net's (mixed "
                 "on a GPU). Leave _bf16 out of the trainer's name."
@@ -296,6 +298,14 @@ class ComposedTrainer(nnUNetTrainer):
             if group is not None:
                 self.optimizer.param_groups.append(group)
             self.optimizer.state.update(zip(adopted, states, strict=True))
+
+
+def _class_names(manager: LabelManager) -> list[str]:
+    """What the channels of the network's output are called."""
+    labels = {name: np.max(label) for name, label in manager.label_dict.items() if name != "ignore"}
+    if manager.has_regions:
+        return [name for name, highest in labels.items() if highest > 0]  # nnU-Net has no channel for the background
+    return sorted(labels, key=labels.__getitem__)
 
 
 def _our_state(filename: str, device: torch.device) -> dict[str, Any]:

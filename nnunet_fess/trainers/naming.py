@@ -13,15 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nnunet_fess.trainers.catalogue import LOSSES, OPTIONS, Loss, Option
+from nnunet_fess.plugin import Option, Settings, Term, Value
+from nnunet_fess.trainers.catalogue import BUILT_IN, OPTIONS, Catalogue, Loss
+from nnunet_fess.trainers.errors import NameRefused, NotOurs
 
-Value = float | int | bool
 _WHOLE = r"0|[1-9]\d*"
 _NUMBER = rf"(?:{_WHOLE})(?:p\d*[1-9])?(?:em[1-9]\d*)?"
-
-
-class NotOurs(ValueError):
-    """The name belongs to nnU-Net or to another extension."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class TrainerName:
 
     Attributes:
         name: the name as given, which is the canonical one.
-        loss: spatial and feature term.
+        loss: its terms.
         options: key → value of the options that the name spells out.
     """
 
@@ -38,27 +35,36 @@ class TrainerName:
     loss: Loss
     options: Mapping[str, Value]
 
+    @property
+    def settings(self) -> Settings:
+        """All options of the trainer, spelt out or default."""
+        return self.loss.settings(self.options)
+
+    def settings_of(self, term: Term) -> Settings:
+        """The options of one of its terms."""
+        return self.loss.settings(self.options, term)
+
     def __getitem__(self, key: str) -> Value | None:
         """The value of an option, spelt out or default."""
-        default = next(option.default for option in (*self.loss.options, *OPTIONS) if option.key == key)
-        return self.options.get(key, default)
+        return self.settings[key]
 
 
-def parse(name: str) -> TrainerName:
+def parse(name: str, catalogue: Catalogue = BUILT_IN) -> TrainerName:
     """Take a trainer's name apart.
 
     The name is read leniently, spelt canonically, and refused if that changed it: so the message can always name the right one.
 
     Args:
         name: such as ``nnUNetTrainerFESS_lambda0p8_100epochs``.
+        catalogue: the terms that there are.
 
     Raises:
         NotOurs: the name does not begin with one of our trainers.
-        ValueError: it does, but what follows is misspelt, out of order, repeated or out of range; the message says which, lists
-            the options and, where it can be told, the right name.
+        NameRefused: it does, but what follows is misspelt, out of order, repeated or out of range; the message says which,
+            lists the options and, where it can be told, the right name.
     """
-    loss = _loss_of(name)
-    base, rest = loss.trainer, name[len(loss.trainer) :]
+    base, loss = _loss_of(name, catalogue)
+    rest = name[len(base) :]
     problems = [] if name.startswith(base) else ["trainer names are case-sensitive"]
     if rest and not rest.startswith("_"):
         problems.append(f"options are set apart by '_', got {rest!r}")
@@ -91,12 +97,13 @@ def number_text(value: float) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".").replace(".", "p")
 
 
-def _loss_of(name: str) -> Loss:
-    """The loss whose trainer the name begins with; a longer word (`nnUNetTrainerDiceCELoss`) is somebody else's trainer."""
-    for base in sorted(LOSSES, key=len, reverse=True):
+def _loss_of(name: str, catalogue: Catalogue) -> tuple[str, Loss]:
+    """The trainer that the name begins with; a longer word (`nnUNetTrainerDiceCELoss`) is somebody else's."""
+    bases = catalogue.losses | catalogue.renamed
+    for base in sorted(bases, key=len, reverse=True):
         if re.match(rf"{base}(?![A-Za-z])", name, re.IGNORECASE):
-            return LOSSES[base]
-    near = difflib.get_close_matches(name.split("_")[0], LOSSES, n=3, cutoff=0.8)
+            return base, bases[base]
+    near = difflib.get_close_matches(name.split("_")[0], catalogue.losses, n=3, cutoff=0.8)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise NotOurs(f"{name} is no trainer of nnunet-fess.{hint} All of them: nnunet_fess trainers")
 
@@ -110,22 +117,17 @@ def _read(name: str, loss: Loss, token: str) -> tuple[Option, str]:
         raise _error(name, loss, f"{loss.trainer} has no option {token!r}")
     number = re.search(r"\d+(?:[p.]\d+)?(?:em\d+|e-\d+)?", token)
     word = token.replace(number[0], "", 1) if number else token
-    words = {_word(option).lower(): option for option in loss.options}
+    words = {option.word.lower(): option for option in loss.options}
     for near in difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6):
         option = words[near]
-        mended = re.sub("[XN]", _tidy(number[0]), option.form, count=1) if number and option.kind != "switch" else option.form
+        mended = option.spelt(_tidy(number[0])) if number else option.form
         if re.fullmatch(_pattern(option), mended):
             return option, _in_range(name, loss, option, mended)
     raise _error(name, loss, f"unknown option {token!r}")
 
 
 def _pattern(option: Option) -> str:
-    placeholder, value = {"number": ("X", _NUMBER), "whole number": ("N", _WHOLE), "switch": ("", "")}[option.kind]
-    return option.form.replace(placeholder, f"(?P<value>{value})", 1) if placeholder else option.form
-
-
-def _word(option: Option) -> str:
-    return option.form if option.kind == "switch" else option.form.strip("XN")
+    return option.spelt(f"(?P<value>{_NUMBER if option.kind == 'number' else _WHOLE})")
 
 
 def _value(option: Option, text: str) -> Value:
@@ -151,10 +153,10 @@ def _tidy(number: str) -> str:
     return number if re.fullmatch(_NUMBER, number) else number_text(_number(number))
 
 
-def _error(name: str, loss: Loss, what: str, canonical: str | None = None) -> ValueError:
+def _error(name: str, loss: Loss, what: str, canonical: str | None = None) -> NameRefused:
     advice = f" Write {canonical}." if canonical else ""
     options = "  ".join(f"_{option.form}" for option in loss.options)
-    return ValueError(
+    return NameRefused(
         f"{name}: {what}.{advice}\n"
         f"Options of {loss.trainer}, in this order (X a number such as 0p8 or 1em4, N a whole number): {options}"
     )

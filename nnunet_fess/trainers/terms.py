@@ -1,134 +1,136 @@
-"""Builds the loss terms that the catalogue names, for one nnU-Net dataset and configuration."""
+"""The builders that the catalogue names: every term of ours, for one nnU-Net dataset and configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from nnunet_fess.errors import UserError
 from nnunet_fess.losses import (
     ContourWeightedCrossEntropyLoss,
     CrossEntropyLoss,
     CWCDLoss,
+    DiceCELoss,
     DiceLoss,
     DistanceWeightedCrossEntropyLoss,
     GDLoss,
     SeparableDiceLoss,
 )
 from nnunet_fess.losses.class_means import MOST_REGIONS
+from nnunet_fess.plugin import FeatureHost, Host, Settings
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm, FESSFeature, SupConFeature, TwoViewsFeature
 from nnunet_fess.trainers.naming import TrainerName
 
 
-@dataclass(frozen=True)
-class Host:
-    """What nnU-Net knows and a loss has to: the names of `nnunet_fess.losses`' keyword arguments.
-
-    Attributes:
-        batch_dice: sum Dice over the batch instead of averaging samples (nnU-Net's plans decide).
-        ignore_label: label whose voxels do not count; None without one, and with regions, which carry a mask instead.
-        distributed: sum over all DDP ranks.
-        spacing: mm per axis of the configuration.
-        patch_size: voxels per axis of the patch that has this spacing; deep supervision's scales follow from it.
-    """
-
-    batch_dice: bool
-    ignore_label: int | None
-    distributed: bool
-    spacing: Sequence[float]
-    patch_size: Sequence[int]
-
-    @property
-    def common(self) -> dict[str, Any]:
-        """What every loss takes."""
-        return {"ignore_label": self.ignore_label, "distributed": self.distributed}
-
-    @property
-    def dice(self) -> dict[str, Any]:
-        """What a loss with a Dice ratio takes."""
-        return {**self.common, "batch_dice": self.batch_dice}
-
-    @property
-    def grid(self) -> dict[str, Any]:
-        """What a loss that measures in mm takes."""
-        return {"spacing": self.spacing, "patch_size": self.patch_size}
+def spatial_loss(name: TrainerName, host: Host) -> nn.Module:
+    """The loss of the network's output at one scale: that of the region, of the map, or both blended."""
+    (term,) = (term for term in (name.loss.map, name.loss.region) if term is not None)
+    return term.make(name.settings_of(term), host)
 
 
-def _contour(name: TrainerName, host: Host) -> dict[str, Any]:
-    width = {"iterations": name["erosions"]} if name["erosions"] else {"thickness_mm": name["mm"], **host.grid}
-    return {**width, "adaptive": name["adaptive"]}
-
-
-def _contour_fraction(name: TrainerName) -> dict[str, Any]:
-    """SDL's λ, which the name gives unless there is a feature term: then its λ is FESS's, and SDL keeps the paper's half."""
-    return {} if name.loss.feature else {"contour_fraction": name["lambda"]}
-
-
-# DiceCE is not here: it is nnU-Net's own loss, and nnU-Net builds it.
-SPATIAL_TERMS: dict[str, Callable[[TrainerName, Host], nn.Module]] = {
-    "Dice": lambda name, host: DiceLoss(**host.dice),
-    "CE": lambda name, host: CrossEntropyLoss(**host.common),
-    "CWCE": lambda name, host: ContourWeightedCrossEntropyLoss(
-        contour_weight=float(name["contour"] or 0), **_contour(name, host), **host.common
-    ),
-    "SDL": lambda name, host: SeparableDiceLoss(**_contour_fraction(name), **_contour(name, host), **host.dice),
-    "CWCD": lambda name, host: CWCDLoss(
-        contour_weight=float(name["contour"] or 0), **_contour_fraction(name), **_contour(name, host), **host.dice
-    ),
-    "GDL": lambda name, host: GDLoss(**host.dice),
-    "DWCE": lambda name, host: DistanceWeightedCrossEntropyLoss(**host.grid, **host.common),
-}
-
-
-@dataclass(frozen=True)
-class FeatureHost:
-    """What nnU-Net knows and a feature term has to.
-
-    Attributes:
-        channels: of the encoder's stages, the bottleneck last.
-        image_channels: input channels that are images, as opposed to a cascade's labels.
-        regions: how many there are; 0 with labels.
-        ignore_label: as in `Host`.
-        learning_rate: the optimizer's, at the time of the call.
-    """
-
-    channels: Sequence[int]
-    image_channels: int
-    regions: int
-    ignore_label: int | None
-    learning_rate: Callable[[], float]
-
-
-def _fess(name: TrainerName, host: FeatureHost) -> FeatureTerm:
-    eta = float(name["eta"] or 0)
-    return FESSFeature(float(name["temp"] or 0), host.learning_rate if name["etalr"] else lambda: eta)
-
-
-def _two_views(name: TrainerName, host: FeatureHost, queue: int | None = None) -> FeatureTerm:
-    return TwoViewsFeature(host.channels[-1], host.image_channels, float(name["temp"] or 0), queue)
-
-
-def _sup_con(name: TrainerName, host: FeatureHost) -> FeatureTerm:
-    level = int(name["level"] or 0)
-    if level > len(host.channels):
-        raise TrainingRefused(
-            f"{name.name}: level{level} does not exist, the network's encoder has {len(host.channels)} stages. "
-            f"Use level1 (bottleneck) to level{len(host.channels)} (full resolution)."
+def feature_loss(name: TrainerName, host: FeatureHost) -> FeatureTerm:
+    """The loss of the encoder's features, of a trainer that has one."""
+    (term,) = (term for term in name.loss.terms if term is name.loss.feature)
+    made = term.make(name.settings_of(term), host)
+    if not isinstance(made, FeatureTerm):
+        raise UserError(
+            f"the feature term {term.name} must be built as a nnunet_fess.trainers.features.FeatureTerm. "
+            f"Got: {type(made).__name__}"
         )
-    if host.regions > MOST_REGIONS:
+    return made
+
+
+# Regions
+
+
+def dice_ce(settings: Settings, host: Host) -> nn.Module:
+    """nnU-Net's own loss, untouched; without nnU-Net around it (a preview, a test) ours, which differs by 1."""
+    return DiceCELoss(**host.dice) if host.own_loss is None else host.own_loss()
+
+
+def dice(settings: Settings, host: Host) -> nn.Module:
+    """Soft Dice."""
+    return DiceLoss(**host.dice)
+
+
+def cross_entropy(settings: Settings, host: Host) -> nn.Module:
+    """Cross entropy."""
+    return CrossEntropyLoss(**host.common)
+
+
+def cwce(settings: Settings, host: Host) -> nn.Module:
+    """Contour-weighted cross entropy."""
+    weight = settings.number("contour")
+    return ContourWeightedCrossEntropyLoss(contour_weight=weight, **_contour(settings, host), **host.common)
+
+
+def separable_dice(settings: Settings, host: Host) -> nn.Module:
+    """Separable Dice."""
+    return SeparableDiceLoss(contour_fraction=settings.number("lambda"), **_contour(settings, host), **host.dice)
+
+
+def cwcd(settings: Settings, host: Host) -> nn.Module:
+    """The contour-weighted loss."""
+    return CWCDLoss(
+        contour_weight=settings.number("contour"),
+        contour_fraction=settings.number("lambda"),
+        **_contour(settings, host),
+        **host.dice,
+    )
+
+
+def generalized_dice(settings: Settings, host: Host) -> nn.Module:
+    """Generalised Dice."""
+    return GDLoss(**host.dice)
+
+
+def distance_weighted(settings: Settings, host: Host) -> nn.Module:
+    """Distance-weighted cross entropy."""
+    return DistanceWeightedCrossEntropyLoss(**host.grid, **host.common)
+
+
+def _contour(settings: Settings, host: Host) -> dict[str, Any]:
+    in_voxels = settings.has("erosions")
+    width = {"iterations": settings.whole("erosions")} if in_voxels else {"thickness_mm": settings.number("mm"), **host.grid}
+    return {**width, "adaptive": settings.switch("adaptive")}
+
+
+# Features
+
+
+def fess(settings: Settings, host: FeatureHost) -> nn.Module:
+    """FESS's contrastive term."""
+    eta = settings.number("eta")
+    return FESSFeature(settings.number("temp"), host.learning_rate if settings.switch("etalr") else lambda: eta)
+
+
+def simclr(settings: Settings, host: FeatureHost) -> nn.Module:
+    """NT-Xent between two views of the batch."""
+    return TwoViewsFeature(host.stages[-1], host.image_channels, settings.number("temp"))
+
+
+def infonce(settings: Settings, host: FeatureHost) -> nn.Module:
+    """NT-Xent against a queue."""
+    return TwoViewsFeature(host.stages[-1], host.image_channels, settings.number("temp"), settings.whole("queue"))
+
+
+def supcon(settings: Settings, host: FeatureHost) -> nn.Module:
+    """Supervised contrast of classes against a queue.
+
+    Raises:
+        TrainingRefused: the encoder has no such stage, or there are more regions than can be told apart.
+    """
+    level, stages = settings.whole("level"), host.stages
+    if level > len(stages):
         raise TrainingRefused(
-            f"{name.name}: SupCon takes at most {MOST_REGIONS} regions, the dataset has {host.regions}. Use labels instead of "
+            f"level{level} does not exist, the network's encoder has {len(stages)} stages. "
+            f"Use level1 (bottleneck) to level{len(stages)} (full resolution)."
+        )
+    if host.has_regions and len(host.classes) > MOST_REGIONS:
+        raise TrainingRefused(
+            f"SupCon takes at most {MOST_REGIONS} regions, the dataset has {len(host.classes)}. Use labels instead of "
             "regions, or another feature term."
         )
-    return SupConFeature(host.channels[-level], level, float(name["temp"] or 0), int(name["queue"] or 0), host.ignore_label)
-
-
-FEATURE_TERMS: dict[str, Callable[[TrainerName, FeatureHost], FeatureTerm]] = {
-    "FESS": _fess,
-    "SimCLR": _two_views,
-    "InfoNCE": lambda name, host: _two_views(name, host, int(name["queue"] or 0)),
-    "SupCon": _sup_con,
-}
+    return SupConFeature(stages[-level], level, settings.number("temp"), settings.whole("queue"), host.ignore_label)

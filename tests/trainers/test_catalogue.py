@@ -6,11 +6,12 @@ import nnunetv2
 import pytest
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-from nnunet_fess.trainers.catalogue import FEATURE, LOSSES, OPTIONS, SPATIAL
+from nnunet_fess.trainers.catalogue import FEATURE, LOSSES, MAP, OPTIONS, REGION
 
 
 def test_every_pair_of_terms_is_a_trainer():
-    assert len(LOSSES) == len(SPATIAL) * (1 + len(FEATURE))
+    spatial = len(REGION) + len(MAP) + len(MAP) * len(REGION)
+    assert len(LOSSES) == spatial * (1 + len(FEATURE))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -28,6 +29,6 @@ def test_no_name_is_taken_by_nnunet_which_searches_its_own_first(name):
 
 
 def test_every_option_of_a_term_is_declared():
-    declared = {option.key for option in OPTIONS}
-    used = {key for term in [*SPATIAL.values(), *FEATURE.values()] for key in term.options}
+    declared = set(OPTIONS)
+    used = {option for term in [*REGION.values(), *MAP.values(), *FEATURE.values()] for option in term.options}
     assert used <= declared

@@ -25,9 +25,9 @@ def steps(trainer, random_batch, count: int, start: int = 0) -> list[float]:
 
 
 # Terms are composed, never written out: each spatial and each feature term once on everything, then all pairs once.
-ONE_BY_ONE = [name for name, loss in LOSSES.items() if loss.feature is None or loss.spatial.name == "Dice"]
-PAIRS = [name for name in LOSSES if name not in ONE_BY_ONE]
 WITH_FEATURE = [f"nnUNetTrainer{feature}" for feature in FEATURE]
+ONE_BY_ONE = [*(name for name, loss in LOSSES.items() if len(loss.terms) == 1), *WITH_FEATURE]
+PAIRS = [name for name, loss in LOSSES.items() if len(loss.terms) == 2 and name not in ONE_BY_ONE]
 
 
 @pytest.mark.parametrize("name", PAIRS)

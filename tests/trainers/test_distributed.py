@@ -15,12 +15,13 @@ from tiny_host import network_plans
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_fess.losses import DiceLoss
+from nnunet_fess.plugin import FeatureHost
 from nnunet_fess.trainers import features, parse
 from nnunet_fess.trainers.catalogue import FEATURE
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap
-from nnunet_fess.trainers.terms import FEATURE_TERMS, FeatureHost
+from nnunet_fess.trainers.terms import feature_loss
 
 BATCH, STEPS = 4, 3
 
@@ -44,7 +45,15 @@ def train(feature: str, samples: slice) -> dict[str, Any]:
         plans["network_class_name"], plans["arch_kwargs"], plans["_kw_requires_import"], 1, 3, deep_supervision=True
     )
     name = parse(f"nnUNetTrainer{feature}" + ("_eta1" if feature == "FESS" else ""))
-    term = FEATURE_TERMS[feature](name, FeatureHost([4, 8, 8], 1, 0, None, lambda: 0.0))
+    host = FeatureHost(
+        spacing=[1, 1],
+        patch_size=[16, 16],
+        classes=["background", "one", "two"],
+        stages=[4, 8, 8],
+        image_channels=1,
+        learning_rate=lambda: 0.0,
+    )
+    term = feature_loss(name, host)
     network = DistributedDataParallel(network) if distributed else network
     spatial = DeepSupervisionWrapper(DiceLoss(batch_dice=True, distributed=distributed), [2 / 3, 1 / 3])
     loss = ComposedLoss(spatial, term, EmbeddingTap(network), weight=0.5)

@@ -41,7 +41,7 @@ def test_an_option_that_is_not_spelt_out_has_its_default():
 )
 def test_terms(name, feature, spatial):
     loss = parse(name).loss
-    assert (loss.feature and loss.feature.name, loss.spatial.name) == (feature, spatial)
+    assert (loss.feature and loss.feature.name, loss.region.name) == (feature, spatial)
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,36 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nnunet_fess.losses import CWCDLoss, SeparableDiceLoss
-from nnunet_fess.trainers.catalogue import FEATURE, SPATIAL
+from nnunet_fess.plugin import Host
+from nnunet_fess.trainers.catalogue import BUILT_IN, REGION
 from nnunet_fess.trainers.naming import parse
-from nnunet_fess.trainers.terms import FEATURE_TERMS, SPATIAL_TERMS, Host
+from nnunet_fess.trainers.terms import spatial_loss
 
-HOST = Host(batch_dice=True, ignore_label=3, distributed=False, spacing=(3.0, 1.0, 1.0), patch_size=(8, 32, 32))
+HOST = Host(
+    batch_dice=True, ignore_label=3, spacing=(3.0, 1.0, 1.0), patch_size=(8, 32, 32), classes=["background", "one", "two"]
+)
 
 
 def build(name: str):
-    parsed = parse(name)
-    return SPATIAL_TERMS[parsed.loss.spatial.name](parsed, HOST)
+    return spatial_loss(parse(name), HOST)
 
 
-def test_every_term_of_the_catalogue_is_built_here_or_by_nnunet():
-    assert SPATIAL_TERMS.keys() == SPATIAL.keys() - {"DiceCE"}
-    assert FEATURE_TERMS.keys() == FEATURE.keys()
+@pytest.mark.parametrize("term", BUILT_IN.terms, ids=lambda term: term.name)
+def test_the_builder_of_every_term_of_the_catalogue_is_found(term):
+    assert callable(term._builder())
 
 
-@pytest.mark.parametrize("term", sorted(SPATIAL_TERMS))
+def test_dice_ce_is_the_hosts_own_loss():
+    own = torch.nn.Identity()
+    assert spatial_loss(parse("nnUNetTrainerDiceCE"), replace(HOST, own_loss=lambda: own)) is own
+
+
+@pytest.mark.parametrize("term", sorted(REGION))
 def test_the_ignore_label_reaches_every_loss(term):
     assert build(f"nnUNetTrainer{term}").ignore_label == 3
 
@@ -66,7 +75,7 @@ def test_lambda_is_the_contours_share_only_without_feature_term(name, fraction):
     assert loss.contour_fraction == fraction
 
 
-@pytest.mark.parametrize("term", sorted(SPATIAL_TERMS))
+@pytest.mark.parametrize("term", sorted(REGION))
 def test_every_loss_takes_its_grid(term):
     logits = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.isfinite(build(f"nnUNetTrainer{term}")(logits, torch.ones(2, 1, 8, 32, 32, dtype=torch.int16)))
