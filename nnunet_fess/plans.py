@@ -135,21 +135,26 @@ def default_name(source: str, wish: Wish) -> str:
     return source + (wish.network.label if wish.network else "") + ("CPU" if wish.cpu else "")
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: str, option: str = "--output", *, reserved: bool = True) -> str:
     """The name of plans, if it can be one.
+
+    Args:
+        name: of the plans.
+        option: that gave it.
+        reserved: refuse the names of nnU-Net's own files, too.
 
     Raises:
         UserError: it cannot be a file's name, nnU-Net could not find results by it, or it is taken by nnU-Net.
     """
     if name.endswith(".json"):
-        raise UserError(f"--output {name}: the name of plans has no .json. Write --output {name.removesuffix('.json')}.")
+        raise UserError(f"{option} {name}: the name of plans has no .json. Write {option} {name.removesuffix('.json')}.")
     if not _NAME.fullmatch(name) or len(name) > 100:
         raise UserError(
-            f"--output {name!r} cannot be the name of plans. Use up to 100 letters, digits, '-', '.' and single '_' inside: it "
+            f"{option} {name!r} cannot be the name of plans. Use up to 100 letters, digits, '-', '.' and single '_' inside: it "
             "names a file, and results lie in TRAINER__PLANS__CONFIGURATION, which nnU-Net takes apart at each '__'."
         )
-    if name.casefold() in _RESERVED:
-        raise UserError(f"--output {name} is the name of a file of nnU-Net's own. Choose another, such as nnUNetPlansCPU.")
+    if reserved and name.casefold() in _RESERVED:
+        raise UserError(f"{option} {name} is the name of a file of nnU-Net's own. Choose another, such as nnUNetPlansCPU.")
     return name
 
 

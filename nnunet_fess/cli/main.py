@@ -19,6 +19,7 @@ COMMANDS = {
     "restore": ("dataset_conversion.restore", "give predictions the challenge's labels and file names"),
     "plans": ("nnunet_fess.cli.plans", "plans for another network, patch or batch size, or for a CPU"),
     "cpu-plans": ("nnunet_fess.cli.cpu_plans", "the same as plans --cpu"),
+    "share": ("nnunet_fess.cli.share", "a copy of a model that predicts without this package"),
     "preview": ("nnunet_fess.cli.preview", "draw the contour that a trainer would see on a case of yours"),
     "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }
