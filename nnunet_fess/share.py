@@ -69,8 +69,8 @@ def share(
 ) -> Path:
     """Copy models so that stock nnU-Net predicts with them; the originals are only read.
 
-    The copy holds what prediction needs: checkpoints, plans, dataset.json, fingerprint, progress.png and postprocessing. Our own
-    state, paths of training images and validation results are not in it.
+    The copy holds what prediction needs: checkpoints, plans, dataset.json, fingerprint, progress.png, postprocessing. Our own
+    state, paths of training images and validation results stay behind.
 
     Args:
         models: of one dataset.
