@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from nnunet_fess import arguments
 from nnunet_fess.cli import plans
 
 
 def main(argv: Sequence[str]) -> int:
     """Write nnUNetPlansCPU.json beside the dataset's plans and print how to use it."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess cpu-plans",
-        description="Write smaller plans beside a dataset's own: fewer features and convolutions, batch 2. The preprocessed "
-        "data stay as they are and are shared. For trying things out; train on a GPU with nnU-Net's own plans for results. "
+    parser = arguments.parser(
+        "nnunet_fess cpu-plans",
+        "Write smaller plans beside a dataset's own: fewer features and convolutions, batch 2. The preprocessed data\n"
+        "stay as they are and are shared. For trying things out; train on a GPU with nnU-Net's own plans for results.\n"
         "The same as  nnunet_fess plans --cpu.",
     )
     plans.add_arguments(parser)

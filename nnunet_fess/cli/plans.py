@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from nnunet_fess import plans
+from nnunet_fess import arguments, plans
 from nnunet_fess.networks.catalogue import NETWORKS
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the plans and print how to use them."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess plans",
-        description="Write plans beside a dataset's own: for another patch or batch size, with fewer features, or with another "
+    parser = arguments.parser(
+        "nnunet_fess plans",
+        "Write plans beside a dataset's own: for another patch or batch size, with fewer features, or with another\n"
         "network. The preprocessed data stay as they are and are shared. Every trainer takes them with -p.",
     )
     add_arguments(parser)
@@ -33,13 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--network", choices=NETWORKS, help="default: the planned one")
     parser.add_argument(
         "--features",
-        type=whole_numbers,
+        type=arguments.whole_numbers(1),
         metavar="N,N,…",
         help="per stage, from the input (default: as planned; CPU: 12,24,48,96)",
     )
-    parser.add_argument("--batch-size", type=whole_number, metavar="N", help="patches per step (default: as planned; CPU: 2)")
     parser.add_argument(
-        "--patch-size", type=whole_numbers, metavar="N,N,N", help="voxels per axis, such as 48,48,48 (default: as planned)"
+        "--batch-size", type=arguments.whole_number(1), metavar="N", help="patches per step (default: as planned; CPU: 2)"
+    )
+    parser.add_argument(
+        "--patch-size",
+        type=arguments.whole_numbers(1),
+        metavar="N,N,N",
+        help="voxels per axis, such as 48,48,48 (default: as planned)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace plans of this command, even if trainings were made with them"
@@ -68,20 +73,3 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     device = " -device cpu" if args.cpu else ""
     print(f"use it:  nnUNetv2_train {args.dataset} {args.configuration} 0 -p {name} -tr nnUNetTrainerFESS{device}")
     return 0
-
-
-def whole_number(text: str) -> int:
-    """A number from 1, for argparse."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 is expected, not {text!r}")
-    return int(text)
-
-
-def whole_numbers(text: str) -> list[int]:
-    """Numbers from 1 with commas between them, for argparse."""
-    try:
-        return [whole_number(part) for part in text.split(",")]
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            f"whole numbers from 1 with commas between them are expected, such as 48,48,48, not {text!r}"
-        ) from None

