@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import signal
 from pathlib import Path
 
@@ -7,6 +9,9 @@ import pytest
 
 # A shell starts background jobs deaf to Ctrl-C, and their children inherit that; tests of Ctrl-C need processes that hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Why a test may skip in CI: a regular expression a line, # for comments. Any other skip fails the run there.
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +21,29 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"{folder} with real data and golden values is not here")
     return folder
+
+
+def _unlisted(reports: list[pytest.TestReport]) -> list[str]:
+    """The skips of this run whose reason is on no line of the list."""
+    lines = ALLOWED_SKIPS.read_text("utf-8").splitlines()
+    allowed = [re.compile(line) for line in lines if line.strip() and not line.startswith("#")]
+    found = []
+    for report in reports:
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if not hasattr(report, "wasxfail") and not any(pattern.search(reason) for pattern in allowed):
+            found.append(f"{report.nodeid}: {reason}")
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With CI set, a skip that is not on the list is a failure: a test that quietly stops running proves nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None or exitstatus != pytest.ExitCode.OK:
+        return
+    if unlisted := _unlisted(reporter.stats.get("skipped", [])):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.ensure_newline()
+        reporter.section("skips that are not in tests/allowed_skips.txt", red=True)
+        for line in unlisted:
+            reporter.line(line)

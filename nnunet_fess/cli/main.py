@@ -16,12 +16,12 @@ COMMANDS = {
     "trainers": ("nnunet_fess.cli.trainers", "list every trainer, its options and defaults"),
     "convert": ("dataset_conversion.cli", "write a raw download in nnU-Net's format"),
     "splits": ("dataset_conversion.splits", "append folds that train on fewer cases"),
+    "evaluate": ("nnunet_fess.cli.evaluate", "compare two folders of segmentations: overlap, surface distances, lesions"),
     "restore": ("dataset_conversion.restore", "give predictions the challenge's labels and file names"),
     "plans": ("nnunet_fess.cli.plans", "plans for another network, patch or batch size, or for a CPU"),
     "cpu-plans": ("nnunet_fess.cli.cpu_plans", "the same as plans --cpu"),
     "share": ("nnunet_fess.cli.share", "a copy of a model that predicts without this package"),
     "preview": ("nnunet_fess.cli.preview", "draw the contour that a trainer would see on a case of yours"),
-    "doctor": ("nnunet_fess.cli.doctor", "what is wrong with this installation, and what to do"),
     "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }
 

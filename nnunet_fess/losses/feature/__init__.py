@@ -1,1 +1,0 @@
-"""Feature losses: called with embeddings, not with logits and a target."""
