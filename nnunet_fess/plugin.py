@@ -78,6 +78,7 @@ class Option:
         accepts: which values are allowed.
         excludes: keys of options that say the same thing another way.
         everywhere: every trainer has it; for nnunet-fess's own options only.
+        remarks: pairs of a value that is allowed and rarely meant, and what a training with it should be told.
 
     Raises:
         ValueError: the form does not fit the kind.
@@ -91,6 +92,7 @@ class Option:
     accepts: Accepts = ANYTHING
     excludes: frozenset[str] = frozenset()
     everywhere: bool = False
+    remarks: tuple[tuple[float, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the form."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from nnunet_fess.trainers.naming import NotOurs, TrainerName, parse
+from nnunet_fess.trainers.errors import NameRefused, NotOurs
+from nnunet_fess.trainers.naming import TrainerName, parse
 
 if TYPE_CHECKING:
     from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 
-__all__ = ["NotOurs", "TrainerName", "build", "parse"]
+__all__ = ["NameRefused", "NotOurs", "TrainerName", "build", "parse"]
 
 
 @cache
@@ -24,11 +25,11 @@ def build(name: str) -> type[ComposedTrainer]:
         name: such as ``nnUNetTrainerFESS_lambda0p8_100epochs``.
 
     Raises:
-        ValueError: see `parse`.
+        NameRefused: see `parse`.
     """
+    parsed = parse(name)
     from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 
-    parsed = parse(name)
     # __module__ says where pickle finds the class again: here, through __getattr__.
     return type(name, (ComposedTrainer,), {"trainer_name": parsed, "__module__": __name__, "__doc__": parsed.loss.summary})
 
@@ -36,5 +37,5 @@ def build(name: str) -> type[ComposedTrainer]:
 def __getattr__(name: str) -> type[ComposedTrainer]:
     try:
         return build(name)
-    except NotOurs as error:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
+    except NameRefused as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from error

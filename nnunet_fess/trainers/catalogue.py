@@ -16,8 +16,28 @@ from nnunet_fess.plugin import FeatureTerm, MapTerm, Option, RegionTerm, Setting
 PREFIX = "nnUNetTrainer"
 
 # Two options share a name: with a feature term λ is its share against the spatial loss, without one SDL's of the contour.
-LAMBDA = Option("lambda", "lambdaX", 0.5, "λ: share of the spatial loss, the feature term gets the rest", accepts=between(0, 1))
-CONTOUR_SHARE = Option("lambda", "lambdaX", 0.5, "λ: share of the contour in separable Dice", accepts=between(0, 1))
+LAMBDA = Option(
+    "lambda",
+    "lambdaX",
+    0.5,
+    "λ: share of the spatial loss, the feature term gets the rest",
+    accepts=between(0, 1),
+    remarks=(
+        (0, "λ = 0: the spatial loss counts nothing, and no other part of the loss teaches the network to segment."),
+        (1, "λ = 1: the feature term counts nothing. The spatial loss alone is a trainer, too, and a faster one."),
+    ),
+)
+CONTOUR_SHARE = Option(
+    "lambda",
+    "lambdaX",
+    0.5,
+    "λ: share of the contour in separable Dice",
+    accepts=between(0, 1),
+    remarks=(
+        (0, "λ = 0: what lies on the contour counts nothing in separable Dice."),
+        (1, "λ = 1: what lies off the contour counts nothing in separable Dice."),
+    ),
+)
 CONTOUR = Option("contour", "contourX", 2.0, "extra weight of a contour voxel's cross entropy", accepts=at_least(0))
 MM = Option(
     "mm",

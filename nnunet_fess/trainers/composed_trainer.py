@@ -166,6 +166,8 @@ class ComposedTrainer(nnUNetTrainer):
                 "on a GPU). Leave _bf16 out of the trainer's name."
             )
         super().on_train_start()
+        for remark in self.trainer_name.remarks:
+            self.print_to_log_file(f"WARNING: {remark}")
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's training part, on streams of its own when seeded."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 from nnunet_fess.errors import UserError
 
 
-class TrainingRefused(SystemExit):
-    """Ends the nnU-Net command with its message on stderr and exit code 1 instead of a traceback.
-
-    A `SystemExit`, because nnU-Net does not catch our exceptions and a user's mistake must not print forty lines of its stack.
-    """
+class TrainingRefused(UserError):
+    """Ends nnU-Net's command with its message alone and exit code 1 (`nnunet_fess.extension` sees to that)."""
 
 
 class NameRefused(UserError, ValueError):
-    """A trainer's name that begins like one of ours and goes on wrongly; the message says what to write where that is clear."""
+    """A trainer's name that begins like one of ours and goes on wrongly; the message says what to write where that is clear.
+
+    Attributes:
+        advice: what to write.
+    """
+
+    def __init__(self, message: str, advice: str | None = None):
+        super().__init__(message)
+        self.advice = advice
 
 
 class NotOurs(NameRefused):

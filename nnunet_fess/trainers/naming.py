@@ -8,17 +8,26 @@ that is not in the name is lost. Numbers are written with `p` for the decimal po
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 
 from nnunet_fess.plugin import Option, Settings, Term, Value
-from nnunet_fess.trainers.catalogue import BUILT_IN, OPTIONS, Catalogue, Loss
+from nnunet_fess.trainers.catalogue import BUILT_IN, PREFIX, Catalogue, Loss
 from nnunet_fess.trainers.errors import NameRefused, NotOurs
 
 _WHOLE = r"0|[1-9]\d*"
 _NUMBER = rf"(?:{_WHOLE})(?:p\d*[1-9])?(?:em[1-9]\d*)?"
+# A number as people type it who do not know how names spell it.
+_TYPED = re.compile(
+    r"(?P<sign>[+-]?)(?P<whole>\d*)(?:(?P<point>[.,p])(?P<part>\d+))?(?:e(?P<minus>m|-|\+?)(?P<exponent>\d{1,3}))?"
+)
+
+# Letters that, beside the number of a misspelt option, may belong to the number: lamdap5, 100kepochs.
+_BEFORE_A_NUMBER, _BEHIND_A_NUMBER = frozenset("pemx"), frozenset("pemkgthbcdunx")
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,12 @@ class TrainerName:
         """The options of one of its terms."""
         return self.loss.settings(self.options, term)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a user should know about values that are allowed and rarely meant, such as λ = 0."""
+        settings = self.settings
+        return [text for option in self.loss.options for value, text in option.remarks if settings[option.key] == value]
+
     def __getitem__(self, key: str) -> Value | None:
         """The value of an option, spelt out or default."""
         return self.settings[key]
@@ -52,7 +67,8 @@ class TrainerName:
 def parse(name: str, catalogue: Catalogue = BUILT_IN) -> TrainerName:
     """Take a trainer's name apart.
 
-    The name is read leniently, spelt canonically, and refused if that changed it: so the message can always name the right one.
+    The name is read leniently, spelt canonically, and refused if that changed it: so the message can name the right one,
+    wherever it is clear what was meant.
 
     Args:
         name: such as ``nnUNetTrainerFESS_lambda0p8_100epochs``.
@@ -73,7 +89,7 @@ def parse(name: str, catalogue: Catalogue = BUILT_IN) -> TrainerName:
         if not token:
             problems.append("an underscore with nothing behind it")
             continue
-        option, text = _read(name, loss, token)
+        option, text = _read(name, loss, token, catalogue)
         if option.key in found:
             raise _error(name, loss, f"option {option.form!r} is given twice")
         if text != token:
@@ -91,39 +107,150 @@ def parse(name: str, catalogue: Catalogue = BUILT_IN) -> TrainerName:
 
 def number_text(value: float) -> str:
     """A number as a name spells it: 0.8 → ``0p8``, 1e-4 → ``1em4``, 100 → ``100``."""
-    if value and abs(value) < 1e-2:  # shorter as an exponent
-        mantissa, exponent = f"{value:.11e}".split("e")
-        return f"{float(mantissa):.12g}".replace(".", "p") + f"em{-int(exponent)}"
-    return f"{value:.12f}".rstrip("0").rstrip(".").replace(".", "p")
+    return _spelt(Decimal(f"{value:.12g}"))
 
 
 def _loss_of(name: str, catalogue: Catalogue) -> tuple[str, Loss]:
     """The trainer that the name begins with; a longer word (`nnUNetTrainerDiceCELoss`) is somebody else's."""
     bases = catalogue.losses | catalogue.renamed
+    lower = name.lower()
     for base in sorted(bases, key=len, reverse=True):
-        if re.match(rf"{base}(?![A-Za-z])", name, re.IGNORECASE):
+        if lower.startswith(base.lower()) and not name[len(base) :][:1].isalpha():
             return base, bases[base]
-    near = difflib.get_close_matches(name.split("_")[0], catalogue.losses, n=3, cutoff=0.8)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise NotOurs(f"{name} is no trainer of nnunet-fess.{hint} All of them: nnunet_fess trainers")
+    meant = _perhaps_meant(name, catalogue)
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    raise NotOurs(
+        f"{name} is no trainer of nnunet-fess.{hint} All of them: nnunet_fess trainers", meant[0] if len(meant) == 1 else None
+    )
 
 
-def _read(name: str, loss: Loss, token: str) -> tuple[Option, str]:
-    """The option that one suffix stands for, and how the suffix is spelt; the nearest option for a misspelt one."""
+def _perhaps_meant(name: str, catalogue: Catalogue) -> list[str]:
+    """Trainers that a name which begins with none of ours might have meant, with its options where they can be read."""
+    if not name.lower().startswith(PREFIX.lower()):
+        return []
+    word, _, options = name[len(PREFIX) :].partition("_")
+    if not word and options:
+        # nnUNetTrainer_FESS_100epochs; or nnU-Net's own loss with options, which is called DiceCE here.
+        candidates = [PREFIX + options, f"{PREFIX}DiceCE_{options}"]
+        return [found for found in (_mended(candidate, catalogue) for candidate in candidates) if found][:1]
+    words = {base[len(PREFIX) :].lower(): base for base in catalogue.losses}
+    near = [words[each] for each in difflib.get_close_matches(word.lower(), words, n=3, cutoff=0.75)]
+    for loss in catalogue.losses.values():  # nnUNetTrainerFESSDice, nnUNetTrainerCWCDFESS
+        if word.lower() in map("".join, itertools.permutations(term.name.lower() for term in loss.terms)):
+            near = [loss.trainer]
+    return [_mended(f"{base}_{options}" if options else base, catalogue) or base for base in near]
+
+
+def _mended(name: str, catalogue: Catalogue) -> str | None:
+    """The name if it can be read, or else what is to be written in its place, if that is clear."""
+    try:
+        return parse(name, catalogue).name
+    except NotOurs:
+        return None
+    except NameRefused as error:
+        return error.advice
+
+
+def _read(name: str, loss: Loss, token: str, catalogue: Catalogue) -> tuple[Option, str]:
+    """The option that one suffix stands for, and how the suffix is spelt; what was meant by a misspelt one."""
     for option in loss.options:
         if re.fullmatch(_pattern(option), token):
             return option, _in_range(name, loss, option, token)
-    if any(re.fullmatch(_pattern(option), token) for option in OPTIONS):
+    others = {option.form: option for other in catalogue.losses.values() for option in other.options}
+    if any(re.fullmatch(_pattern(option), token) for option in others.values()):
         raise _error(name, loss, f"{loss.trainer} has no option {token!r}")
-    number = re.search(r"\d+(?:[p.]\d+)?(?:em\d+|e-\d+)?", token)
-    word = token.replace(number[0], "", 1) if number else token
-    words = {option.word.lower(): option for option in loss.options}
-    for near in difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6):
+    for option in loss.options:
+        number = _number_beside(option.word, token)
+        if number is not None:
+            return option, _understood(name, loss, option, token, number)
+    near, number = _nearest(loss, token)
+    if near is None:
+        raise _error(name, loss, f"unknown option {token!r}")
+    if number is None:
+        raise _error(name, loss, f"unknown option {token!r} (perhaps _{near.form}, but it is not clear which value is meant)")
+    return near, _understood(name, loss, near, token, number)
+
+
+def _understood(name: str, loss: Loss, option: Option, token: str, number: str) -> str:
+    """The suffix that a misspelt one means.
+
+    Args:
+        name: for the message, as the next.
+        loss: with that option.
+        option: the one that is meant.
+        token: the suffix as typed.
+        number: what stands in it beside the word.
+
+    Raises:
+        NameRefused: the number cannot be told, or is none that the option takes.
+    """
+    problem = f"unknown option {token!r}"
+    if option.kind == "switch":
+        if number:
+            raise _error(name, loss, f"{problem}; _{option.form} takes no value")
+        return option.form
+    if not number:
+        raise _error(name, loss, f"{problem}; _{option.form} needs a number beside {option.word!r}")
+    value = _typed(number)
+    if value is None:
+        raise _error(name, loss, f"{problem}; _{option.form} takes a {option.kind}, and {number!r} is not clear")
+    if value.is_signed():
+        raise _error(
+            name, loss, f"{problem}; a name cannot say a negative number, and {option.form} takes {option.accepts.words}"
+        )
+    if option.kind == "whole number" and (
+        value != value.to_integral_value() or not re.search(r"^\+?\d+(e\+?\d+)?$", number, re.I)
+    ):
+        raise _error(name, loss, f"{problem}; {option.form} takes a whole number")
+    return _in_range(name, loss, option, option.spelt(_spelt(value)))
+
+
+def _number_beside(word: str, token: str) -> str | None:
+    """What stands beside an option's word, on whichever side; None if it is not there. Case does not count here."""
+    lower, word = token.lower().replace("−", "-"), word.lower()
+    sides = [lower[len(word) :]] if lower.startswith(word) else []
+    sides += [lower[: -len(word)]] if lower.endswith(word) else []
+    # A longer word is another one: `lambdas0p5`, `valiters` for `iters`. In a number are p and e only.
+    return next((side.removeprefix("=") for side in sides if not re.search(r"[^\W\d_]{3}|[^\W\dempEMP_]", side)), None)
+
+
+def _nearest(loss: Loss, token: str) -> tuple[Option | None, str | None]:
+    """The option with the nearest word, and the number beside it if it is clear where the one ends and the other begins."""
+    lower = token.lower()
+    letters = max(re.findall(r"[^\W\d_]+", lower), key=len, default="")
+    before, _, behind = lower.partition(letters)
+    # Among few letters every word is near, and means something else: cm for mm, beta for eta, noDA for noDS.
+    words = {option.word.lower(): option for option in loss.options if len(option.word) > 3 + (option.kind == "switch")}
+    for near in difflib.get_close_matches(letters, words, n=1, cutoff=0.7):
         option = words[near]
-        mended = option.spelt(_tidy(number[0])) if number else option.form
-        if re.fullmatch(_pattern(option), mended):
-            return option, _in_range(name, loss, option, mended)
-    raise _error(name, loss, f"unknown option {token!r}")
+        if option.kind == "switch":
+            return (option, "") if letters == lower and letters[0] == near[0] else (None, None)
+        touching, expected = (letters[0], near[0]) if before else (letters[-1], near[-1])
+        clear = touching == expected or touching not in (_BEHIND_A_NUMBER if before else _BEFORE_A_NUMBER)
+        return option, (before or behind) if clear and not (before and behind) else None
+    return None, None
+
+
+def _typed(text: str) -> Decimal | None:
+    """The number that somebody typed; None if it cannot be told."""
+    match = _TYPED.fullmatch(text.lower())
+    if match is None or not (match["whole"] or match["part"]):
+        return None
+    if match["point"] == "," and len(match["part"]) == 3 and match["whole"].strip("0"):
+        return None  # 1,000 may be a thousand or one
+    exponent = int(match["exponent"] or 0) * (-1 if match["minus"] in ("m", "-") else 1)
+    if not -300 < exponent < 16:
+        return None
+    return Decimal(f"{match['sign']}{match['whole'] or 0}.{match['part'] or 0}e{exponent}")
+
+
+def _spelt(number: Decimal) -> str:
+    """A number as a name spells it, to the last digit."""
+    if not number:
+        return "0"
+    exponent = number.adjusted() if number < Decimal("0.01") else 0  # shorter as an exponent
+    digits = f"{number.scaleb(-exponent).normalize():f}".replace(".", "p")
+    return f"{digits}em{-exponent}" if exponent else digits
 
 
 def _pattern(option: Option) -> str:
@@ -134,23 +261,15 @@ def _value(option: Option, text: str) -> Value:
     match = re.fullmatch(_pattern(option), text)
     if match is None or option.kind == "switch":
         return True
-    return int(match["value"]) if option.kind == "whole number" else _number(match["value"])
+    if option.kind == "whole number":
+        return int(match["value"])
+    return float(match["value"].replace("em", "e-").replace("p", "."))
 
 
 def _in_range(name: str, loss: Loss, option: Option, text: str) -> str:
-    within, allowed = option.accepts
-    if not within(_value(option, text)):
-        raise _error(name, loss, f"option {text!r} is out of range; {option.form} takes {allowed}")
+    if not option.accepts.test(_value(option, text)):
+        raise _error(name, loss, f"option {text!r} is out of range; {option.form} takes {option.accepts.words}")
     return text
-
-
-def _number(text: str) -> float:
-    return float(text.replace("em", "e-").replace("p", "."))
-
-
-def _tidy(number: str) -> str:
-    """`0p80` → `0p8`, `007` → `7`; what is well spelt stays: `1em2` and `0p01` are both good."""
-    return number if re.fullmatch(_NUMBER, number) else number_text(_number(number))
 
 
 def _error(name: str, loss: Loss, what: str, canonical: str | None = None) -> NameRefused:
@@ -158,5 +277,6 @@ def _error(name: str, loss: Loss, what: str, canonical: str | None = None) -> Na
     options = "  ".join(f"_{option.form}" for option in loss.options)
     return NameRefused(
         f"{name}: {what}.{advice}\n"
-        f"Options of {loss.trainer}, in this order (X a number such as 0p8 or 1em4, N a whole number): {options}"
+        f"Options of {loss.trainer}, in this order (X a number such as 0p8 or 1em4, N a whole number): {options}",
+        canonical,
     )
