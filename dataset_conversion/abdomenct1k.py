@@ -6,22 +6,36 @@ import re
 import sys
 from pathlib import PurePath
 
-from dataset_conversion.facts import LABEL, Dataset, Edition, Scan, Target
+from dataset_conversion.facts import LABEL, Dataset, Edition, Foreign, Scan, Target
 
 FILE = re.compile(r"(Case_(\d{5}))(_0000)?\.nii(?:\.gz)?", re.IGNORECASE)
+IMAGES = re.compile(r"(?!.*(?:mask|label)).*image.*|img|ct", re.IGNORECASE)  # a folder of images, whatever they are called
+FOREIGN = (
+    Foreign(r"FLARE|/(?:train|TrainCT)_\d+_\d{4}\.nii", "a FLARE challenge, with other names and, from 2022 on, more organs"),
+    Foreign(r"/amos_\d{4}\.nii", "AMOS22: try  convert amos22"),
+)
 
 
 def match(path: PurePath) -> tuple[Scan, str] | None:
-    """`Case_00001_0000.nii.gz` is the image, `Case_00001.nii.gz` its mask, wherever they lie."""
+    """`Case_00001_0000.nii.gz` is the image, wherever it lies; `Case_00001.nii.gz` its mask, but for a folder of images."""
     found = FILE.fullmatch(path.name)
     if not found:
         return None
     name, number, channel = found.groups()
-    return Scan(EDITION.name, f"AbdomenCT1K_{number}_CT", name, number, "CT"), "ct" if channel else LABEL
+    is_image = channel or IMAGES.fullmatch(path.parent.name)
+    return Scan(EDITION.name, f"AbdomenCT1K_{number}_CT", name, number, "CT"), "ct" if is_image else LABEL
 
 
 # 62 public images have no mask, so a missing mask is no defect.
-EDITION = Edition("AbdomenCT-1K", "AbdomenCT-1K", match, {value: value for value in range(5)}, {"CT": 1000}, in_parts=True)
+EDITION = Edition(
+    "AbdomenCT-1K",
+    "AbdomenCT-1K",
+    match,
+    "AbdomenCT-1K-ImagePart1/Case_00001_0000.nii.gz with its mask Mask/Case_00001.nii.gz",
+    {value: value for value in range(5)},
+    {"CT": 1000},
+    in_parts=True,
+)
 
 DATASET = Dataset(
     name="abdomenct1k",
@@ -42,6 +56,7 @@ DATASET = Dataset(
     },
     # The scans are not all stored in one orientation, which nnU-Net's default reader ignores.
     reader="NibabelIOWithReorient",
+    foreign=FOREIGN,
 )
 
 if __name__ == "__main__":

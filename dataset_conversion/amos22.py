@@ -29,7 +29,14 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
     return scan, "image" if folder[1].lower() == "images" else LABEL
 
 
-EDITION = Edition("AMOS22", "AMOS22", match, {value: value for value in LABELS.values()}, {"CT": 300, "MR": 60})
+EDITION = Edition(
+    "AMOS22",
+    "AMOS22",
+    match,
+    "imagesTr/amos_0001.nii.gz with its label labelsTr/amos_0001.nii.gz (also …Va, …Ts): the folder tells which is which",
+    {value: value for value in LABELS.values()},
+    {"CT": 300, "MR": 60},
+)
 
 DATASET = Dataset(
     name="amos22",

@@ -38,7 +38,7 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
         return None
     centre = centre.upper()
     # The same number in HGG and LGG means two people; TCIA numbers stay with their patient through all editions.
-    patient = f"TCIA_{int(number)}" if centre == "TCIA" else f"{centre}_{grade or 'test'}_{number}"
+    patient, maybe = (f"TCIA_{int(number)}", ()) if centre == "TCIA" else brats.renumbered(centre, grade, number)
     role = file[1].lower()
     return (
         Scan(
@@ -48,6 +48,7 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
             patient=patient,
             stratum=grade or UNKNOWN,
             needs_label=grade is not None,
+            maybe=maybe,
         ),
         ROLES.get(role, role),
     )
@@ -57,6 +58,7 @@ EDITION = Edition(
     "2016",
     "BraTS 2016",
     match,
+    "HGG/brats_tcia_pat153_0109/…/VSD.Brain.XX.O.MR_Flair.54512.mha (MR_T1, MR_T1c, MR_T2 and OT alike)",
     brats.LABELS_2016,
     {"HGG": 220, "LGG": 54},
     vsd=r"\.(\d+)\.(?:mha|nii|nii\.gz)$",
@@ -76,6 +78,7 @@ DATASET = Dataset(
         "reference": "https://www.smir.ch/BRATS/Start2016",
         "licence": "as agreed with the organisers; not to be passed on",
     },
+    foreign=brats.FOREIGN,
 )
 
 if __name__ == "__main__":

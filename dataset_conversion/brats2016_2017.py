@@ -31,6 +31,7 @@ DATASET = Dataset(
         "licence": "as agreed with the organisers; not to be passed on",
     },
     group=group,
+    foreign=brats.FOREIGN,
 )
 
 if __name__ == "__main__":

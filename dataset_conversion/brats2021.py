@@ -27,7 +27,15 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
     return scan, LABEL if role.lower() == "seg" else role.lower()
 
 
-EDITION = Edition("2021", "BraTS 2021", match, brats.LABELS_2017, {"glioma": 1251})
+EDITION = Edition(
+    "2021",
+    "BraTS 2021",
+    match,
+    "BraTS2021_00006/BraTS2021_00006_flair.nii.gz (_t1, _t1ce, _t2 and _seg alike), or TCIA's "
+    "BraTS2021_00006/00000057_brain_flair.nii",
+    brats.LABELS_2017,
+    {"glioma": 1251},
+)
 
 DATASET = Dataset(
     name="brats2021",
@@ -42,6 +50,7 @@ DATASET = Dataset(
         "reference": "https://doi.org/10.7937/jc8x-9874",
         "licence": "as agreed with the organisers; TCIA's copy is CC BY 4.0",
     },
+    foreign=brats.FOREIGN,
 )
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ from importlib import import_module
 
 from dataset_conversion.facts import Dataset
 
-MODULES = ("brats2016", "brats2017", "brats2016_2017", "abdomenct1k", "brats2021", "amos22")
+MODULES = (
+    *("brats2016", "brats2017", "brats2016_2017", "abdomenct1k", "brats2021", "amos22"),
+    *("brats2018", "brats2019", "brats2020", "brats2023"),
+)
 
 
 @cache

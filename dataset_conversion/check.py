@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import nibabel as nib
 import numpy as np
 
-from dataset_conversion import geometry, volumes
+from dataset_conversion import geometry, twins, volumes
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL
 from dataset_conversion.sources import Case, SourceFile
@@ -57,6 +57,7 @@ class CheckedFile:
         as_is: its bytes can be used under the name `….nii.gz`.
         untouched: nnU-Net can use it where it lies, under its own name.
         flip: axes to mirror.
+        mark: of its voxels, for finding the same image elsewhere.
     """
 
     source: SourceFile
@@ -67,6 +68,7 @@ class CheckedFile:
     as_is: bool
     untouched: bool
     flip: tuple[int, ...]
+    mark: str
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Checked:
     Attributes:
         geometry: 348 bytes of the NIfTI header whose geometry all files of the case receive.
         label: the encoded label file, if it is small.
+        values: label values in the file.
     """
 
     case: Case
@@ -85,6 +88,7 @@ class Checked:
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     label: bytes | None = None
+    values: frozenset[int] = frozenset()
 
     def stamps(self) -> list[int]:
         """Modification times: a file may change and keep its size."""
@@ -123,7 +127,9 @@ def _check_file(role: str, task: Task, reference: nib.Nifti1Header | None, resul
     modified = findings.tried(lambda path: path.stat().st_mtime_ns, source.path)
     volume = None if modified is None else findings.tried(volumes.read, source.path)
     if volume is not None and modified is not None:
-        values = findings.tried(mapped, volume, task.label_map) if role == LABEL else None
+        mapping = findings.tried(mapped, volume, task.label_map) if role == LABEL else None
+        values = mapping.voxels if mapping else None
+        result.values |= mapping.found if mapping else frozenset()
         if role != LABEL:
             findings.tried(_check_image, volume)
         header, changes = findings.tried(geometry.repaired, volume.header) or (None, [])
@@ -148,6 +154,7 @@ def _check_file(role: str, task: Task, reference: nib.Nifti1Header | None, resul
             as_is=same and volume.format == volumes.ENDING,
             untouched=same and volume.format is not None,
             flip=turned,
+            mark="" if role == LABEL else twins.mark(volume),
         )
         result.changes += [f"{role}: {change}" for change in changes]
     result.problems += [Problem(task.case.scan.id, source.relative, finding) for finding in findings]
@@ -182,8 +189,15 @@ def _sha256(source: SourceFile) -> str:
     return hashlib.sha256(source.path.read_bytes()).hexdigest()
 
 
-def mapped(volume: volumes.Volume, label_map: dict[int, int]) -> np.ndarray:
-    """Label values as nnU-Net will see them, uint8, in file order.
+class Mapped(NamedTuple):
+    """Label voxels as nnU-Net will see them, uint8, in file order; and the values that were found in the file."""
+
+    voxels: np.ndarray
+    found: frozenset[int]
+
+
+def mapped(volume: volumes.Volume, label_map: dict[int, int]) -> Mapped:
+    """The voxels of a label file.
 
     Raises:
         ConversionError: a value is NaN, no integer, or not in `label_map`; or everything is background.
@@ -206,7 +220,7 @@ def mapped(volume: volumes.Volume, label_map: dict[int, int]) -> np.ndarray:
     if values.dtype != np.uint8 and (low < 0 or high >= UNMAPPED):
         _refuse_values(values, label_map)
     result = looked_up(values.astype(np.uint8, copy=False), label_map)
-    highest = int(result.max())
+    highest = int(result.voxels.max())
     if highest == UNMAPPED:
         _refuse_values(values, label_map)
     if highest == 0:
@@ -214,7 +228,7 @@ def mapped(volume: volumes.Volume, label_map: dict[int, int]) -> np.ndarray:
     return result
 
 
-def looked_up(values: np.ndarray, label_map: dict[int, int]) -> np.ndarray:
+def looked_up(values: np.ndarray, label_map: dict[int, int]) -> Mapped:
     """`label_map` of each uint8 value, `UNMAPPED` where it has none; only the blocks that are not all 0 are looked at.
 
     `label_map` maps 0 to 0, as every download does.
@@ -224,10 +238,10 @@ def looked_up(values: np.ndarray, label_map: dict[int, int]) -> np.ndarray:
     whole = values.size // BLOCK * BLOCK
     blocks, target = values[:whole].reshape(-1, BLOCK), result[:whole].reshape(-1, BLOCK)
     occupied = blocks.max(axis=1, initial=0) > 0
-    found = np.frombuffer(blocks[occupied].tobytes().translate(table), np.uint8)
-    target[occupied] = found.reshape(-1, BLOCK)
-    result[whole:] = np.frombuffer(values[whole:].tobytes().translate(table), np.uint8)
-    return result
+    inside, rest = blocks[occupied].tobytes(), values[whole:].tobytes()
+    target[occupied] = np.frombuffer(inside.translate(table), np.uint8).reshape(-1, BLOCK)
+    result[whole:] = np.frombuffer(rest.translate(table), np.uint8)
+    return Mapped(result, frozenset(value for value in label_map if bytes([value]) in inside or bytes([value]) in rest))
 
 
 def _refuse_values(values: np.ndarray, label_map: dict[int, int]) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from dataset_conversion.catalogue import datasets
-from dataset_conversion.converted import raw_folder
 from dataset_conversion.core import Options, convert
-from dataset_conversion.errors import ConversionError
+from dataset_conversion.errors import ConversionError, NothingFoundError
 from dataset_conversion.facts import Dataset
 from dataset_conversion.parallel import available_cpus
+from dataset_conversion.places import raw_to_write
+from dataset_conversion.sources import list_files, resolve
 from dataset_conversion.write import TRANSFERS
 from nnunet_fess import arguments
+from nnunet_fess.errors import UserError
 
 EPILOG = """exit code: 0 done, 1 a problem with the data or the options (all problems are listed, nothing is written),
 2 wrong arguments, 130 interrupted."""
@@ -93,7 +96,7 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
             f"--channels {chosen.channels}: {dataset.name} has {', '.join(dataset.channels)}; name each at most once"
         )
     editions = [edition.name for edition in dataset.editions]
-    raw = raw_folder(chosen.raw)
+    raw = raw_to_write(chosen.raw)
     if chosen.overlap != "group" and chosen.overlap.removeprefix("drop-") not in editions:
         valid = ", ".join(["group", *(f"drop-{edition}" for edition in editions)])
         raise ConversionError(f"--overlap {chosen.overlap}: unknown; valid: {valid}")
@@ -116,6 +119,18 @@ def _options(dataset: Dataset, chosen: argparse.Namespace) -> Options:
     )
 
 
+def _looks_like(dataset: Dataset, sources: Sequence[str]) -> str:
+    """A hint naming the dataset that the folders do hold."""
+    for other in datasets().values():
+        if other.name != dataset.name and len(other.editions) == 1:
+            edition = other.editions[0]
+            for root in resolve(sources):
+                files = list_files(root, lambda *_: None)
+                if any(edition.match(PurePath(root.name, path.relative_to(root).as_posix())) for path in files):
+                    return f"; it holds {edition.title}: try  convert {other.name}"
+    return ""
+
+
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """One command per dataset."""
     parser = arguments.parser(prog, "Write a raw download in nnU-Net's format.", EPILOG)
@@ -134,7 +149,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -
     dataset = datasets()[chosen.dataset]
     try:
         convert(dataset, chosen.sources, _options(dataset, chosen))
-    except (ConversionError, OSError) as error:
+    except NothingFoundError as error:
+        print(f"{prog} {dataset.name}: {error}{_looks_like(dataset, chosen.sources)}", file=sys.stderr)
+        return 1
+    except (UserError, OSError) as error:
         print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.errors import ConversionError
+from nnunet_fess.folders import folder
 
 
 def raw_folder(given: str | None) -> Path:
     """nnU-Net's raw folder: `given`, or the environment's.
 
     Raises:
-        ConversionError: neither is set.
+        UserError: neither is set, or it cannot be a path (`nnunet_fess.folders.folder`).
     """
-    raw = given or os.environ.get("nnUNet_raw")
-    if not raw:
+    if not (given or os.environ.get("nnUNet_raw")):
         raise ConversionError("where is nnU-Net's raw folder? Set the environment variable nnUNet_raw or give --raw DIR")
-    return Path(raw).expanduser()
+    return folder("nnUNet_raw", given)
 
 
 def find(name: str, raw: str | None) -> Path:
@@ -32,9 +32,9 @@ def find(name: str, raw: str | None) -> Path:
         places = [Path(name).expanduser()]
         if name.startswith("Dataset"):
             places.insert(0, raw_folder(raw) / name)
-        for folder in places:
-            if folder.is_dir():
-                return folder.resolve()
+        for place in places:
+            if place.is_dir():
+                return place.resolve()
         raise ConversionError(f"dataset {name}: no such folder as {' or '.join(map(str, places))}")
     found = sorted(raw_folder(raw).glob(f"Dataset{int(name):03d}_*"))
     if len(found) != 1:

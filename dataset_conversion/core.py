@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +21,10 @@ from dataset_conversion.errors import ConversionError, table
 from dataset_conversion.facts import LABEL, Dataset
 from dataset_conversion.grouping import Member, folds, hold_out
 from dataset_conversion.parallel import run
-from dataset_conversion.sources import Case, Index, drop_overlap, index, resolve
+from dataset_conversion.places import refuse_full_disk, refuse_target
+from dataset_conversion.sources import Case, Index, drop_overlap, index, overlapping, resolve
 from dataset_conversion.staging import remove_replaced, staged
+from dataset_conversion.twins import keep_together, twins
 from dataset_conversion.write import Job, file_names, image_paths, write
 
 UNDECIDING = ("raw", "workers", "dry_run", "overwrite")  # options that say how, not what
@@ -73,15 +74,20 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
     """
     roots = resolve(sources)
     folder = options.raw.expanduser().resolve() / f"Dataset{options.dataset_id:03d}_{dataset.title}"
-    _refuse_target(folder, roots, options)
+    refuse_target(folder, roots, options.dataset_id, options.overwrite)
     found = index(roots, dataset, options.channels)
     if options.overlap != "group":
         drop_overlap(found, options.overlap.removeprefix("drop-"))
     _say(f"{dataset.title}: {len(found.cases)} scans of {found.patients()} patients")
     checked = _check(found, dataset, options)
-    test, splits = _partition([result.case for result in checked], options)
+    found.warnings += _absent_labels(dataset, checked)
+    same = twins(checked, options.workers)
+    checked, fraction = _without_leak(same, checked, found, options)
+    for warning in found.warnings:
+        _say(f"warning: {warning}")
+    test, splits = _partition([result.case for result in checked], options, fraction)
     chosen = {key: value for key, value in asdict(options).items() if key not in UNDECIDING}
-    content = report.report(dataset, chosen, checked, test, found.warnings, found.problems)
+    content = report.report(dataset, chosen, checked, test, found.warnings, found.problems, same)
     jobs = [
         Job(
             result,
@@ -93,7 +99,7 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
         )
         for result in checked
     ]
-    _summarise(found, checked, test, splits)
+    _summarise(checked, test, splits)
     if options.dry_run:
         _say("dry run: nothing was written")
         return folder
@@ -102,7 +108,9 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
         remove_replaced(folder)
         _say(f"{folder} is already there, complete and made of the same files with the same options")
         return folder
-    _refuse_full_disk(folder, jobs)
+    refuse_full_disk(folder, _needed(jobs))
+    if not folder.parent.exists():
+        _say(f"making {folder.parent}")
     identity = hashlib.sha256(json.dumps([content, [job.checked.stamps() for job in jobs]]).encode()).hexdigest()
     with staged(folder, identity, _say) as staging:
         files = _write(staging, jobs, options.workers)
@@ -121,7 +129,7 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
         )
         report.write_json(staging / "dataset.json", description)
     _say(f"wrote {folder}")
-    stale = Path(os.environ.get("nnUNet_preprocessed") or folder / "-") / folder.name
+    stale = Path(os.environ.get("nnUNet_preprocessed") or folder / "-").expanduser() / folder.name
     if stale.exists():
         _say(f"warning: {stale} holds data preprocessed from an earlier conversion: delete it, nnU-Net would use it")
     _say(f"next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
@@ -138,22 +146,6 @@ def _label_map(dataset: Dataset, options: Options, case: Case) -> dict[int, int]
     (edition,) = (edition for edition in dataset.editions if edition.name == case.scan.edition)
     collapse = dataset.targets[options.target].collapse
     return {value: collapse[harmonised] for value, harmonised in edition.labels.items()}
-
-
-def _refuse_target(folder: Path, roots: Sequence[Path], options: Options) -> None:
-    """Refuse what can be refused before anything is read."""
-    for root in roots:
-        if folder.is_relative_to(root):
-            raise ConversionError(f"the dataset would be written to {folder}, inside SOURCE {root}; choose another --raw")
-        if root.is_relative_to(folder):
-            raise ConversionError(f"SOURCE {root} lies in the dataset folder {folder}, which is replaced; move it elsewhere")
-    others = (os.environ.get(name) for name in ("nnUNet_preprocessed", "nnUNet_results"))
-    for place in (folder.parent, *(Path(other) for other in others if other)):
-        for other in sorted(place.glob(f"Dataset{options.dataset_id:03d}_*")):
-            if other.name != folder.name:
-                raise ConversionError(f"dataset id {options.dataset_id} is taken by {other}; choose another one with -d")
-    if folder.exists() and not folder.is_dir():
-        raise ConversionError(f"{folder} exists and is no folder; move it away")
 
 
 def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
@@ -183,7 +175,9 @@ def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
     return [result for result in results if result.case.scan.id not in concerned]
 
 
-def _partition(cases: Sequence[Case], options: Options) -> tuple[set[str], list[dict[str, list[str]]]]:
+def _partition(
+    cases: Sequence[Case], options: Options, fraction: float | None = None
+) -> tuple[set[str], list[dict[str, list[str]]]]:
     """Ids of the test cases, and the folds of the others.
 
     Raises:
@@ -195,13 +189,65 @@ def _partition(cases: Sequence[Case], options: Options) -> tuple[set[str], list[
     members = [Member(case.scan.id, case.group, case.scan.stratum) for case in cases if case.labelled]
     free = [member for member in members if member.group not in tested]
     test = {member.id for member in members if member.group in tested} | {case.scan.id for case in unlabelled}
-    test |= hold_out(free, options.test_fraction, options.seed)
+    test |= hold_out(free, options.test_fraction if fraction is None else fraction, options.seed)
     return test, folds([member for member in free if member.id not in test], options.seed)
 
 
-def _summarise(found: Index, checked: Sequence[Checked], test: set[str], splits: list[dict[str, list[str]]]) -> None:
-    for warning in found.warnings:
-        _say(f"warning: {warning}")
+def _absent_labels(dataset: Dataset, checked: Sequence[Checked]) -> list[str]:
+    """A warning for each label value that the download must have somewhere and that no case has."""
+    warnings = []
+    for edition in dataset.editions:
+        labelled = [result for result in checked if result.case.labelled and result.case.scan.edition == edition.name]
+        present = {value for result in labelled for value in result.values}
+        absent = sorted(set(edition.labels) - present - {0})
+        if labelled and absent:
+            listed = ", ".join(f"{value} ({_class(dataset, edition.labels[value])})" for value in absent)
+            there = ", ".join(map(str, sorted(present - {0})))
+            warnings.append(
+                f"{edition.title}: none of {len(labelled)} labels has value {listed}, which the complete download has; there "
+                f"are {there}. If this copy's labels were changed ({absent[-1]} to another one, say), classes are mixed up "
+                "here: compare with the original"
+            )
+    return warnings
+
+
+def _class(dataset: Dataset, harmonised: int) -> str:
+    """What a harmonised class is called."""
+    for target in dataset.targets.values():
+        for name, value in target.labels.items():
+            if [cls for cls, written in target.collapse.items() if written == value] == [harmonised]:
+                return name
+    return f"class {harmonised}"
+
+
+def _without_leak(same: list[list[str]], checked: list[Checked], found: Index, options: Options) -> tuple[list[Checked], float]:
+    """Keep cases with the same voxels together; returns the cases that are left and the share to hold out of them."""
+    if not same:
+        return checked, options.test_fraction
+    cases = [result.case for result in checked]
+    groups = {case.scan.id: case.group for case in cases}
+    for ids in same:
+        known = len({groups[id] for id in ids}) == 1
+        found.warnings.append(
+            f"{', '.join(ids)} have the same voxels"
+            + ("; their names say that they are one patient's" if known else ": one patient under several names, kept together")
+        )
+    keep_together(cases, same)
+    if options.overlap != "group":
+        dropped = {case.scan.id for case in overlapping(cases, options.overlap.removeprefix("drop-"))}
+        if dropped:
+            found.warnings.append(
+                f"left out, because their patients have scans in the other edition: {', '.join(sorted(dropped))}"
+            )
+        checked = [result for result in checked if result.case.scan.id not in dropped]
+    left = {result.case.group for result in checked if result.case.labelled}
+    if options.test_fraction and len(left) == 2 < len({groups[case.scan.id] for case in cases if case.labelled}):
+        found.warnings.append("only 2 patients are left once the same voxels are the same patient: no test set is held out")
+        return checked, 0.0
+    return checked, options.test_fraction
+
+
+def _summarise(checked: Sequence[Checked], test: set[str], splits: list[dict[str, list[str]]]) -> None:
     for result in checked:
         for warning in result.warnings:
             _say(f"warning: {result.case.scan.id}: {warning}")
@@ -235,18 +281,9 @@ def _refuse_difference(folder: Path, content: dict[str, Any], jobs: Sequence[Job
         raise ConversionError(f"{folder} exists but {missing[0]} is missing ({len(missing)} in all); {advice}")
 
 
-def _refuse_full_disk(folder: Path, jobs: Sequence[Job]) -> None:
-    """Raise before writing what cannot fit; images that are rewritten are counted as large as they were."""
-    needed = sum(file.size for job in jobs for file in job.checked.files.values() if job.transfer == "copy" or not file.as_is)
-    place = folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise ConversionError(
-            f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free on the disk of {place}; make room, "
-            "or use --transfer symlink or reference"
-        )
+def _needed(jobs: Sequence[Job]) -> int:
+    """Bytes that will be written; images that are rewritten are counted as large as they were."""
+    return sum(file.size for job in jobs for file in job.checked.files.values() if job.transfer == "copy" or not file.as_is)
 
 
 def _write(staging: Path, jobs: Sequence[Job], workers: int) -> dict[str, int]:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nnunet_fess.errors import UserError
 
-class ConversionError(Exception):
+
+class ConversionError(UserError):
     """A mistake of the user's or a defect of the data: says what was found, what was expected and what to do."""
+
+
+class NothingFoundError(ConversionError):
+    """The download that was asked for is not there."""
 
 
 @dataclass(frozen=True, order=True)

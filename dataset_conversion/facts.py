@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import NamedTuple
 
 UNKNOWN = "unknown"  # the stratum of a scan whose names tell none
 LABEL = "label"  # the role of the reference segmentation; every other role is a channel
@@ -22,6 +23,7 @@ class Scan:
         patient: the same key in every edition that numbers patients alike.
         stratum: what splits are balanced by: grade, or modality ("CT" has no spacing of 1 mm by nature).
         needs_label: whether it lies where a label must be, so that a missing one is a defect and not a test case.
+        maybe: patients who it may be as well, as far as its names tell; it stays with those of them who are there.
     """
 
     edition: str
@@ -30,6 +32,21 @@ class Scan:
     patient: str
     stratum: str
     needs_label: bool = False
+    maybe: tuple[str, ...] = ()
+
+
+class Foreign(NamedTuple):
+    """Files of another dataset that people take for this one.
+
+    Attributes:
+        pattern: finds the file, by its path from the SOURCE folder's name on.
+        is_: what it is and what to do; completes "… is" and "…: it holds".
+        refused: it may not even lie beside this dataset's files.
+    """
+
+    pattern: str
+    is_: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class Edition:
         title: for messages.
         match: path → (scan, role), or None for a file without a role. The path begins with the name of the SOURCE
             folder itself, which may be the grade's.
+        example: what `match` recognises, for people: the path of an image and how the other files differ from it.
         labels: label value in the download → harmonised class. Where several values become one class, the first
             one stands for it on the way back.
         expected: stratum → number of labelled scans of the complete download; another is only worth a warning.
@@ -52,6 +70,7 @@ class Edition:
     name: str
     title: str
     match: Callable[[PurePath], tuple[Scan, str] | None]
+    example: str
     labels: Mapping[int, int]
     expected: Mapping[str, int]
     in_parts: bool = False
@@ -82,6 +101,7 @@ class Dataset:
         group: the unit that no split may separate; the patient, unless patients cannot be told apart.
         reader: nnU-Net's reader, where its own choice is wrong.
         about: description, reference and licence for `dataset.json`.
+        foreign: what is mistaken for this dataset.
     """
 
     name: str
@@ -94,3 +114,4 @@ class Dataset:
     about: Mapping[str, str]
     group: Callable[[Scan], str] = field(default=lambda scan: scan.patient)
     reader: str | None = None
+    foreign: tuple[Foreign, ...] = ()

@@ -49,6 +49,7 @@ def report(
     test: set[str],
     warnings: Sequence[str],
     skipped: Sequence[Problem],
+    same: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
     """Content of `conversion_report.json`.
 
@@ -59,6 +60,7 @@ def report(
         test: ids of the cases in imagesTs.
         warnings: about the download as a whole.
         skipped: problems of the cases that `--on-error skip` left out.
+        same: ids of cases with the same voxels, in one list per set of such cases.
     """
     return {
         "dataset": dataset.name,
@@ -66,6 +68,7 @@ def report(
         "versions": versions(),
         "warnings": list(warnings),
         "skipped": [vars(problem) for problem in sorted(skipped)],
+        "same_voxels": [list(ids) for ids in same],
         "cases": {
             result.case.scan.id: {
                 "patient": result.case.scan.patient,

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 
-from dataset_conversion.errors import ConversionError, Problem
+from dataset_conversion.errors import ConversionError, NothingFoundError, Problem
 from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Scan
+from dataset_conversion.twins import keep_together
 
 ARCHIVES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".rar")
-MSD_TASK01 = re.compile(r"BRATS_\d{3}\.nii\.gz")
+VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,16 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
         channels: the roles that are needed besides the label; files of other roles are not looked at.
 
     Raises:
-        ConversionError: nothing of the dataset was found, or an edition is missing, or MSD Task01 was found.
+        ConversionError: nothing of the dataset was found, or nothing with a label, or an edition is missing; or there are
+            files that may not lie beside the dataset's.
     """
     result = Index()
     candidates: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
     scans: dict[str, Scan] = {}
     sections: dict[str, set[Path]] = defaultdict(set)
-    archives: list[str] = []
+    others: list[str] = []
     linked: set[str] = set()
+    refused = [(re.compile(foreign.pattern, re.IGNORECASE), foreign) for foreign in dataset.foreign if foreign.refused]
     for number, root in enumerate(roots):
 
         def unlisted(folder: Path, message: str, root: Path = root) -> None:
@@ -125,16 +128,14 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
 
         for path in list_files(root, unlisted):
             relative = path.relative_to(root).as_posix()
-            if MSD_TASK01.fullmatch(path.name) and dataset.name.startswith("brats"):
-                raise ConversionError(
-                    f"{path}: is Task01_BrainTumour of the Medical Segmentation Decathlon. Its cases are those of "
-                    "BraTS 2016 and 2017 under other names, so its patients cannot be kept on one side of a split; "
-                    "convert it alone, with nnUNetv2_convert_MSD_dataset"
-                )
-            if path.name.lower().endswith(ARCHIVES) and not path.name.lower().endswith(".nii.gz"):
-                archives.append(relative)
+            inside = PurePath(root.name, relative)
+            for pattern, foreign in refused:
+                if pattern.search(inside.as_posix()):
+                    raise ConversionError(f"{path}: is {foreign.is_}")
+            known_to_us = False
             for edition in dataset.editions:
-                if found := edition.match(PurePath(root.name, relative)):
+                if found := edition.match(inside):
+                    known_to_us = True
                     scan, role = found
                     if path.is_symlink() and not path.resolve().is_relative_to(root):
                         message = f"is a link out of SOURCE, to {path.resolve()}; give the folder that really holds it"
@@ -146,7 +147,9 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
                             raise ConversionError(f"{known.name} and {scan.name} would both become case {scan.id}")
                         candidates[scan.id][role].append(SourceFile(path, relative, number))
                         sections[scan.id].add(_section(path, scan))
-    _refuse_nothing(scans, dataset, roots, archives)
+            if not known_to_us:
+                others.append(inside.as_posix())
+    _refuse_nothing(scans, dataset, roots, others)
 
     labelled_sections: set[Path] = set()
     in_parts = {edition.name for edition in dataset.editions if edition.in_parts}
@@ -166,6 +169,8 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
         if not problems and id not in linked:
             only = {role: found[0] for role, found in files.items()}
             result.cases.append(Case(scan, dataset.group(scan), only))
+    _recognise(result.cases, dataset)
+    _refuse_half(result, dataset, roots, orphans, others)
     if orphans:
         result.warnings.append(f"{len(orphans)} masks have no image and are left out: {_some(orphans)}")
     _check_strata(result, dataset)
@@ -179,13 +184,17 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
     return result
 
 
+def overlapping(cases: Sequence[Case], edition: str) -> list[Case]:
+    """The cases of `edition` whose group also has cases of another edition."""
+    elsewhere = {case.group for case in cases if case.scan.edition != edition}
+    return [case for case in cases if case.scan.edition == edition and case.group in elsewhere]
+
+
 def drop_overlap(found: Index, edition: str) -> None:
     """Leave out the scans of `edition` whose group also has scans of another edition."""
-    elsewhere = {case.group for case in found.cases if case.scan.edition != edition}
-    kept = [case for case in found.cases if case.scan.edition != edition or case.group not in elsewhere]
-    dropped = len(found.cases) - len(kept)
-    found.warnings.append(f"{dropped} scans of BraTS {edition} left out: their patients have scans in the other edition")
-    found.cases = kept
+    dropped = {case.scan.id for case in overlapping(found.cases, edition)}
+    found.warnings.append(f"{len(dropped)} scans of BraTS {edition} left out: their patients have scans in the other edition")
+    found.cases = [case for case in found.cases if case.scan.id not in dropped]
 
 
 def _section(path: Path, scan: Scan) -> Path:
@@ -216,7 +225,7 @@ def _check_strata(index: Index, dataset: Dataset) -> None:
     """One patient has one grade, or its key does not mean what we think; over several editions it must be known."""
     strata: dict[str, dict[str, str]] = defaultdict(dict)
     for case in index.cases:
-        if case.labelled:
+        if case.labelled and case.scan.stratum != UNKNOWN:
             strata[case.scan.patient][case.scan.stratum] = case.scan.id
     for case in index.cases if len(dataset.editions) > 1 else ():
         if case.labelled and case.scan.stratum == UNKNOWN:
@@ -229,26 +238,60 @@ def _check_strata(index: Index, dataset: Dataset) -> None:
                 index.problems.append(Problem(id, "-", f"patient {patient} has two grades: {listed}; keep one of them"))
 
 
-def _refuse_nothing(scans: dict[str, Scan], dataset: Dataset, roots: Sequence[Path], archives: list[str]) -> None:
+def _recognise(cases: list[Case], dataset: Dataset) -> None:
+    """Give scans whose names leave open which patient they are of to a patient who is there, and keep all of these together."""
+    known = {case.scan.patient: case for case in cases if not case.scan.maybe}
+    together = []
+    for case in cases:
+        candidates = [known[patient] for patient in case.scan.maybe if patient in known]
+        if candidates:
+            case.scan = replace(case.scan, patient=candidates[0].scan.patient)
+            case.group = dataset.group(case.scan)
+            together.append([case.scan.id, *(other.scan.id for other in candidates)])
+    keep_together(cases, together)
+
+
+def _refuse_nothing(scans: dict[str, Scan], dataset: Dataset, roots: Sequence[Path], others: Sequence[str]) -> None:
     """Say what is missing when an edition was not found."""
     present = {scan.edition for scan in scans.values()}
     for edition in dataset.editions:
         if edition.name not in present:
             where = ", ".join(map(str, roots))
-            packed = f"; unpack first: {_some(archives)}" if archives else ""
-            raise ConversionError(f"no {edition.title} file found under {where}{_looks_like(dataset, roots)}{packed}")
+            raise NothingFoundError(f"no {edition.title} file found under {where}{_wanted(dataset, edition.name, others)}")
 
 
-def _looks_like(dataset: Dataset, roots: Sequence[Path]) -> str:
-    """A hint naming the dataset that the folder does hold."""
-    from dataset_conversion.catalogue import datasets
+def _refuse_half(index: Index, dataset: Dataset, roots: Sequence[Path], orphans: Sequence[str], others: Sequence[str]) -> None:
+    """Say what is missing when there are only labels, or only images."""
+    where = ", ".join(map(str, roots))
+    if index.problems or any(case.labelled for case in index.cases):
+        return
+    wanted = _wanted(dataset, dataset.editions[0].name, others)
+    if orphans:
+        raise NothingFoundError(
+            f"no image found under {where}, only {len(orphans)} masks ({_some(orphans)}): the name tells an image from a "
+            f"mask. Give the images' folder as another SOURCE{wanted}"
+        )
+    if index.cases:
+        names = _some([case.scan.name for case in index.cases])
+        raise NothingFoundError(
+            f"no scan with a label found under {where}, only {len(index.cases)} without ({names}): there is nothing to train "
+            f"on. Give the folder that has labels, too, as another SOURCE{wanted}"
+        )
 
-    for other in datasets().values():
-        if other.name != dataset.name and len(other.editions) == 1:
-            for root in roots:
-                if any(other.editions[0].match(path) for path in list_files(root, lambda *_: None)):
-                    return f"; it holds {other.editions[0].title}: try  convert {other.name}"
-    return ""
+
+def _wanted(dataset: Dataset, edition: str, others: Sequence[str]) -> str:
+    """What file names are wanted, and what is there in their place (`others`: paths with the SOURCE folder's name first)."""
+    (example,) = (known.example for known in dataset.editions if known.name == edition)
+    shown = [name.partition("/")[2] for name in others]
+    volumes = [name for name in shown if name.lower().endswith(VOLUMES)]
+    archives = [name for name in shown if name.lower().endswith(ARCHIVES)]
+    text = f". Wanted: {example}. There: "
+    text += f"{len(others)} other files, such as {', '.join((volumes or shown)[:2])}" if others else "no other file"
+    for foreign in dataset.foreign:
+        if any(re.search(foreign.pattern, name, re.IGNORECASE) for name in others):
+            text += f"; it holds {foreign.is_}"
+            break
+    return text + (f"; unpack first: {_some(archives)}" if archives else "")
 
 
 def _some(names: Sequence[str], limit: int = 5) -> str:

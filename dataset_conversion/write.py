@@ -131,7 +131,7 @@ def _transfer(file: CheckedFile, target: Path, how: str) -> int:
 def _label(job: Job) -> bytes:
     file = job.checked.files[LABEL]
     volume = volumes.read(file.source.path)
-    values = geometry.flip(mapped(volume, job.label_map), volume.shape, file.flip)
+    values = geometry.flip(mapped(volume, job.label_map).voxels, volume.shape, file.flip)
     return volumes.encode(volumes.label_header(_geometry(job)), values)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,7 @@ HOLDS: dict[str, str] = {
     "nnUNet_preprocessed": "preprocessed datasets",
     "nnUNet_results": "trained models",
 }
+QUOTES = "\"'“”„‘’«»"
 
 
 def folder(variable: Variable, given: str | Path | None = None) -> Path:
@@ -24,7 +27,8 @@ def folder(variable: Variable, given: str | Path | None = None) -> Path:
         given: takes precedence.
 
     Raises:
-        UserError: neither says one, or the value is in quotes, which a shell would have removed. It need not exist.
+        UserError: neither says one, or the value has quotes or a variable in it, which a shell would have removed or replaced.
+            It need not exist.
     """
     value = str(given or os.environ.get(variable) or "")
     if not value:
@@ -32,9 +36,46 @@ def folder(variable: Variable, given: str | Path | None = None) -> Path:
             f"the environment variable {variable} is not set; it names the folder of {HOLDS[variable]}. "
             f"Set it:  export {variable}=/path/of/yours"
         )
-    if value[0] in "\"'" and value[-1] == value[0]:
+    if value[0] in QUOTES or value[-1] in QUOTES:
         raise UserError(f"{variable} is {value}, quotes included, which then are part of the name. Leave the quotes out.")
+    if re.search(r"\$\w|\$\{\w|%\w+%|[\r\n]", value):
+        raise UserError(
+            f"{variable} is {value!r}: a shell would have replaced the variable in it or taken the line's end off. "
+            "Write the path out, or use double quotes in a shell."
+        )
     return Path(value).expanduser()
+
+
+def refuse_overlap(raw: str | Path | None = None) -> None:
+    """Refuse nnU-Net's folders where two are one or one lies in another: each deletes and overwrites datasets of the same name.
+
+    Args:
+        raw: takes precedence over nnUNet_raw.
+
+    Raises:
+        UserError: two of those that are set are not apart, or one cannot be a path (`folder`).
+    """
+    given: dict[Variable, str | Path | None] = {"nnUNet_raw": raw, "nnUNet_preprocessed": None, "nnUNet_results": None}
+    places = {
+        variable: folder(variable, value).resolve() for variable, value in given.items() if value or os.environ.get(variable)
+    }
+    for one, other in combinations(places, 2):
+        if _same(places[one], places[other]):
+            raise UserError(
+                f"{one} and {other} are the same folder, {places[one]}: {HOLDS[one]} and {HOLDS[other]} of the same name would "
+                "overwrite each other. Give each a folder of its own."
+            )
+        for inner, outer in ((one, other), (other, one)):
+            if places[inner].is_relative_to(places[outer]):
+                raise UserError(
+                    f"{inner} ({places[inner]}) lies in {outer} ({places[outer]}), which then holds {HOLDS[inner]} besides "
+                    f"{HOLDS[outer]}. Give each a folder of its own, side by side."
+                )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are one folder, also by another spelling where the file system ignores case."""
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
 
 
 def find_dataset(dataset: str | int, variable: Variable, given: str | Path | None = None) -> Path:

@@ -3,7 +3,7 @@
 import pytest
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.folders import find_dataset, folder
+from nnunet_fess.folders import find_dataset, folder, refuse_overlap
 
 
 @pytest.fixture
@@ -45,8 +45,60 @@ def test_an_unset_variable_is_told(monkeypatch):
         folder("nnUNet_results")
 
 
-@pytest.mark.parametrize("value", ['"/data"', "'/data'"])
+@pytest.mark.parametrize("value", ['"/data"', "'/data'", '/data"', "“/data”"])
 def test_quotes_in_the_value_are_told(monkeypatch, value):
     monkeypatch.setenv("nnUNet_raw", value)
     with pytest.raises(UserError, match="quotes"):
         folder("nnUNet_raw")
+
+
+@pytest.mark.parametrize("value", ["$HOME/data", "${HOME}/data", "%USERPROFILE%/data", "/data\r"])
+def test_what_a_shell_would_have_replaced_is_told(monkeypatch, value):
+    monkeypatch.setenv("nnUNet_raw", value)
+    with pytest.raises(UserError, match="a shell would have"):
+        folder("nnUNet_raw")
+
+
+def test_a_dollar_in_a_name_is_a_name(monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", "/share$/raw 100%")
+    assert str(folder("nnUNet_raw")) == "/share$/raw 100%"
+
+
+def set_folders(monkeypatch, tmp_path, **names):
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(variable, raising=False)
+    for kind, name in names.items():
+        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"raw": "a", "preprocessed": "a"}, "nnUNet_raw and nnUNet_preprocessed are the same folder"),
+        ({"raw": "a", "results": "b/../a"}, "nnUNet_raw and nnUNet_results are the same folder"),
+        ({"preprocessed": "a", "results": "link"}, "nnUNet_preprocessed and nnUNet_results are the same folder"),
+        ({"raw": "a", "preprocessed": "a/b"}, r"nnUNet_preprocessed \(.*\) lies in nnUNet_raw"),
+        ({"raw": "a/b/c", "results": "a"}, r"nnUNet_raw \(.*\) lies in nnUNet_results"),
+        ({"raw": "b", "results": '"'}, "quotes"),
+    ],
+)
+def test_folders_that_are_not_apart_are_refused(monkeypatch, tmp_path, names, message):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    set_folders(monkeypatch, tmp_path, **{kind: name for kind, name in names.items() if name != '"'})
+    if '"' in names.values():
+        monkeypatch.setenv("nnUNet_results", '"/x"')
+    with pytest.raises(UserError, match=message):
+        refuse_overlap()
+
+
+def test_folders_side_by_side_are_right(monkeypatch, tmp_path):
+    set_folders(monkeypatch, tmp_path, raw="nnUNet", preprocessed="nnUNet_preprocessed", results="nnUNet_results")
+    refuse_overlap()
+    refuse_overlap(tmp_path / "other")
+
+
+def test_a_given_raw_folder_is_the_one_that_counts(monkeypatch, tmp_path):
+    set_folders(monkeypatch, tmp_path, raw="raw", preprocessed="preprocessed")
+    with pytest.raises(UserError, match="the same folder"):
+        refuse_overlap(tmp_path / "preprocessed")

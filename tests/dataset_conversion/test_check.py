@@ -21,14 +21,22 @@ LABEL_MAP = {0: 0, 2: 1, 1: 2, 4: 3}
 def test_lookup_is_that_of_a_plain_loop(size: int, seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     values = np.where(rng.random(size) < share**4, rng.integers(0, 256, size), 0).astype(np.uint8)
-    assert looked_up(values, LABEL_MAP).tolist() == [LABEL_MAP.get(value, UNMAPPED) for value in values.tolist()]
+    assert looked_up(values, LABEL_MAP).voxels.tolist() == [LABEL_MAP.get(value, UNMAPPED) for value in values.tolist()]
 
 
 @pytest.mark.parametrize("position", [0, BLOCK - 1, BLOCK, 3 * BLOCK - 1, 3 * BLOCK + 5])
 def test_a_single_unknown_value_is_found_wherever_it_is(position: int) -> None:
     values = np.zeros(3 * BLOCK + 6, np.uint8)
     values[position] = 3
-    assert np.flatnonzero(looked_up(values, LABEL_MAP) == UNMAPPED).tolist() == [position]
+    assert np.flatnonzero(looked_up(values, LABEL_MAP).voxels == UNMAPPED).tolist() == [position]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 3 * BLOCK), st.integers(0, 1000), st.sampled_from([0.0, 0.001, 0.5]))
+def test_lookup_tells_what_values_it_found(size: int, seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(size) < share, rng.choice([1, 2, 4], size), 0).astype(np.uint8)
+    assert looked_up(values, LABEL_MAP).found - {0} == set(values.tolist()) - {0}
 
 
 def test_correlation_ratio_by_hand() -> None:
