@@ -86,9 +86,10 @@ def weight_map(trainer: TrainerName, case: Case, scale: Sequence[float]) -> Tens
     Returns:
         (Z, Y, X) on that scale's grid; for regions the largest over the channels.
     """
-    loss, truth, contour = _at_scale(trainer, case, scale)
-    weight = loss.voxel_weight(truth, contour)
-    found = weight if weight is not None else contour
+    loss, truth = _at_scale(trainer, case, scale)
+    maps = loss.maps(truth)
+    weight = loss.voxel_weight(maps)
+    found = weight if weight is not None else next(iter(maps.values()), None)
     if found is None:
         raise UserError(f"{trainer.name} weighs all voxels alike; there is no contour to show. Try nnUNetTrainerCWCD.")
     return _volume(found.float().amax(1))
@@ -99,7 +100,8 @@ def rim_shares(trainer: TrainerName, case: Case) -> dict[str, float]:
 
     Structures that the case does not have are left out.
     """
-    _, truth, contour = _at_scale(trainer, case, case.scales[0])
+    loss, truth = _at_scale(trainer, case, case.scales[0])
+    contour = loss.maps(truth).get("contour")
     if contour is None:
         return {}
     shares = {}
@@ -111,8 +113,8 @@ def rim_shares(trainer: TrainerName, case: Case) -> dict[str, float]:
     return shares
 
 
-def _at_scale(trainer: TrainerName, case: Case, scale: Sequence[float]) -> tuple[SpatialLoss, Target, Tensor | None]:
-    """The trainer's loss, and the target and the contour that it sees at one scale."""
+def _at_scale(trainer: TrainerName, case: Case, scale: Sequence[float]) -> tuple[SpatialLoss, Target]:
+    """The trainer's loss, and the target that it sees at one scale."""
     from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 
     has_regions = len(case.structures) == case.channels
@@ -130,8 +132,7 @@ def _at_scale(trainer: TrainerName, case: Case, scale: Sequence[float]) -> tuple
     downsample = DownsampleSegForDSTransform([tuple(scale)])
     target = torch.stack([downsample(segmentation=sample)["segmentation"][0] for sample in case.target])
     logits = torch.empty((len(target), case.channels, *target.shape[2:]), device="meta")  # only its shape is looked at
-    truth = parse_target(logits, target, case.ignore_label)
-    return loss, truth, None if loss.contour is None else loss.contour.of(truth)
+    return loss, parse_target(logits, target, case.ignore_label)
 
 
 def draw(case: Case, maps: Sequence[Tensor], title: str, output: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nnunet_fess.losses.spatial import SpatialLoss
 from nnunet_fess.losses.sums import ClassSums
+from nnunet_fess.losses.sums_loss import SumsLoss
 
 
-class CrossEntropyLoss(SpatialLoss):
+class CrossEntropyLoss(SumsLoss):
     r"""Cross entropy, mean over the valid voxels; for regions binary, mean over voxels and channels.
 
     .. math:: L = -\frac{1}{N} \sum_i \sum_j g_{ij} \log p_{ij}
@@ -31,6 +31,6 @@ class CrossEntropyLoss(SpatialLoss):
     def __init__(self, *, ignore_label: int | None = None, distributed: bool = False) -> None:
         super().__init__(ignore_label=ignore_label, distributed=distributed)
 
-    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """Σ CE / N."""
         return {"ce": sums.mean_cross_entropy}

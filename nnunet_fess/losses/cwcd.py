@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from nnunet_fess.losses.contour import Contour
-from nnunet_fess.losses.contour_weighted import check_contour_weight, contour_weights
-from nnunet_fess.losses.separable_dice import check_contour_fraction, default_smooth, separable_dice
-from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses import released
+from nnunet_fess.losses.contour_loss import ContourLoss
+from nnunet_fess.losses.contour_weighted import check_contour_weight, contour_weight_map, contour_weighted_cross_entropy
+from nnunet_fess.losses.maps.contour import Contour, ContourOptions
+from nnunet_fess.losses.separable_dice import check_contour_fraction, separable_dice
 from nnunet_fess.losses.sums import ClassSums
-from nnunet_fess.losses.target import Convention, Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
-class CWCDLoss(SpatialLoss):
+class CWCDLoss(ContourLoss):
     r"""Contour-weighted cross entropy and separable Dice (CWCD).
 
     .. math:: L = L_{SDL} + L_{CWCE}
@@ -24,17 +27,13 @@ class CWCDLoss(SpatialLoss):
     Args:
         contour_weight: of the cross entropy, see `ContourWeightedCrossEntropyLoss`.
         contour_fraction: λ of the Dice part, see `SeparableDiceLoss`.
-        iterations: width of the contour in voxels; this and the next options are described at `contour_map`.
-        convention: "paper" or "released", see the two parts.
-        thickness_mm: width of the contour in mm instead.
-        spacing: mm per axis, with `thickness_mm`.
-        patch_size: spatial shape of the grid with that spacing, so that the spacing of the coarser targets of deep
-            supervision is known. None: every target has that spacing.
-        adaptive: narrow contours in small structures.
-        batch_dice: see `SpatialLoss`.
+        contour: which voxels are contour; None: 6 voxels on either side of a border. Its convention is the loss's, "paper"
+            or "released", see the two parts.
+        batch_dice: see `SumsLoss`.
         smooth: ε of the Dice part; None: 1e-5, in the released convention 1e-3.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`.
+        options: those of `Contour`, in place of one: `iterations=3`.
 
     Raises:
         ValueError: as the two parts.
@@ -42,49 +41,36 @@ class CWCDLoss(SpatialLoss):
     Source: arXiv 2407.06176, equation of CWCD.
     """
 
-    contour: Contour
-
     def __init__(
         self,
         contour_weight: float = 2.0,
         contour_fraction: float = 0.5,
-        iterations: int = 6,
-        convention: Convention = "paper",
+        contour: Contour | None = None,
         *,
-        thickness_mm: float | None = None,
-        spacing: Sequence[float] | None = None,
-        patch_size: Sequence[int] | None = None,
-        adaptive: bool = False,
         batch_dice: bool = False,
         smooth: float | None = None,
         ignore_label: int | None = None,
         distributed: bool = False,
+        **options: Unpack[ContourOptions],
     ) -> None:
         super().__init__(
-            ignore_label=ignore_label,
-            distributed=distributed,
-            batch_dice=batch_dice,
-            smooth=default_smooth(smooth, convention),
+            contour, options, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
         )
         check_contour_weight(contour_weight)
         check_contour_fraction(contour_fraction)
         self.contour_weight = contour_weight
         self.contour_fraction = contour_fraction
-        self.contour = Contour(
-            iterations,
-            convention,
-            thickness_mm=thickness_mm,
-            spacing=spacing,
-            patch_size=patch_size,
-            adaptive=adaptive,
-        )
 
-    def voxel_weight(self, target: Target, contour: Tensor | None) -> Tensor | None:
+    def voxel_weight(self, maps: dict[str, Tensor]) -> Tensor:
         """1 + w_c on the contour."""
-        assert contour is not None
-        return contour_weights(contour, self.contour_weight, self.contour.convention)
+        return contour_weight_map(maps["contour"], self.contour_weight)
 
-    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """The two of SDL, and CWCE."""
-        dice = separable_dice(sums, self.contour_fraction, self.smooth, self.contour.convention)
-        return dice | {"cwce": sums.mean_cross_entropy}
+        dice = separable_dice(sums, self.contour_fraction, self.smooth)
+        return dice | {"cwce": contour_weighted_cross_entropy(sums, self.contour_weight)}
+
+    def released_formula(self, sums: ClassSums) -> dict[str, Tensor]:
+        """The two of SDL, pooled, and CWCE with the plain cross entropy."""
+        dice = released.separable_dice(sums, self.smooth)
+        return dice | {"cwce": released.contour_weighted_cross_entropy(sums, self.contour_weight)}

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses import released
 from nnunet_fess.losses.sums import ClassSums
-from nnunet_fess.losses.target import Convention, check_convention
+from nnunet_fess.losses.sums_loss import SumsLoss
+from nnunet_fess.losses.target import Convention
 
 
-def one_minus_dice(hit: Tensor, predicted: Tensor, actual: Tensor, smooth: float, pooled: bool = False) -> Tensor:
-    """Mean of 1 - (2·hit + ε) / (predicted + actual + ε) over all entries.
+def one_minus_dice(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) -> Tensor:
+    """Mean of 1 - (2·hit + ε) / (predicted + actual + ε) over all entries, without that difference.
 
     Args:
         hit: Σ p·g, any shape.
-        predicted: Σ p, same shape.
-        actual: Σ g, same shape.
+        missed: Σ (1 - p)·g, same shape.
+        false: Σ p·(1 - g), same shape.
         smooth: ε.
-        pooled: one ratio of the sums over all entries instead.
     """
-    if pooled:
-        hit, predicted, actual = hit.sum(), predicted.sum(), actual.sum()
-    return (1 - (2 * hit + smooth) / (predicted + actual + smooth)).mean()
+    # A subnormal sum has no digits left: it is 0.
+    astray = F.threshold(missed + false, torch.finfo(hit.dtype).tiny, 0.0)
+    return (astray / (2 * hit + astray + smooth)).mean()
 
 
-class DiceLoss(SpatialLoss):
+class DiceLoss(SumsLoss):
     r"""Soft Dice loss, between 0 and 1.
 
     .. math:: L = \frac{1}{M} \sum_j 1 - \frac{2 \sum_i p_{ij} g_{ij} + ε}{\sum_i p_{ij} + \sum_i g_{ij} + ε}
@@ -35,7 +37,7 @@ class DiceLoss(SpatialLoss):
     Args:
         convention: "paper": mean over classes and samples. "released": one ratio of the sums over all classes and
             samples, as the code of arXiv 2402.08582 and of arXiv 2407.06176 computes it.
-        batch_dice: see `SpatialLoss`, as the others.
+        batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`.
@@ -58,11 +60,14 @@ class DiceLoss(SpatialLoss):
         ignore_label: int | None = None,
         distributed: bool = False,
     ) -> None:
-        super().__init__(ignore_label=ignore_label, distributed=distributed, batch_dice=batch_dice, smooth=smooth)
-        check_convention(convention)
-        self.convention = convention
+        super().__init__(
+            convention=convention, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
+        )
 
-    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - Dice."""
-        pooled = self.convention == "released"
-        return {"dice": one_minus_dice(sums.hit[:, 0], sums.predicted, sums.actual[:, 0], self.smooth, pooled)}
+        return {"dice": one_minus_dice(sums.hit[:, 0], sums.missed[:, 0], sums.false, self.smooth)}
+
+    def released_formula(self, sums: ClassSums) -> dict[str, Tensor]:
+        """1 - Dice, pooled."""
+        return {"dice": released.dice(sums, self.smooth)}

@@ -5,17 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from nnunet_fess.losses.dice import one_minus_dice
-from nnunet_fess.losses.spatial import SpatialLoss
 from nnunet_fess.losses.sums import ClassSums
+from nnunet_fess.losses.sums_loss import SumsLoss
 
 
-class DiceCELoss(SpatialLoss):
+class DiceCELoss(SumsLoss):
     r"""Sum of `DiceLoss` and `CrossEntropyLoss` on one softmax.
 
     .. math:: L = L_{Dice} + L_{CE}
 
     Args:
-        batch_dice: see `SpatialLoss`, as the others.
+        batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`.
@@ -29,7 +29,17 @@ class DiceCELoss(SpatialLoss):
         tensor(1.0265)
     """
 
-    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+    def __init__(
+        self,
+        *,
+        batch_dice: bool = False,
+        smooth: float = 1e-5,
+        ignore_label: int | None = None,
+        distributed: bool = False,
+    ) -> None:
+        super().__init__(batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed)
+
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """Dice and CE."""
-        dice = one_minus_dice(sums.hit[:, 0], sums.predicted, sums.actual[:, 0], self.smooth)
+        dice = one_minus_dice(sums.hit[:, 0], sums.missed[:, 0], sums.false, self.smooth)
         return {"dice": dice, "ce": sums.mean_cross_entropy}

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nnunet_fess.losses.distance import distances_to_two_nearest
-from nnunet_fess.losses.spacing import check_spacing, grid_spacing
-from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.distributed import sum_over_ranks
+from nnunet_fess.losses.maps.distance import distances_to_two_nearest
+from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
 from nnunet_fess.losses.sums import ClassSums
+from nnunet_fess.losses.sums_loss import SumsLoss
 from nnunet_fess.losses.target import Target
 
 
-class DistanceWeightedCrossEntropyLoss(SpatialLoss):
+class DistanceWeightedCrossEntropyLoss(SumsLoss):
     r"""Distance-weighted cross entropy (DWCE).
 
     .. math:: L = -\frac{1}{N} \sum_i w_i \sum_j g_{ij} \log p_{ij}, \quad
@@ -32,7 +33,7 @@ class DistanceWeightedCrossEntropyLoss(SpatialLoss):
         spacing: mm per axis.
         patch_size: spatial shape of the grid with that spacing, see `CWCDLoss`.
         ignore_label: see `SpatialLoss`; ignored voxels belong to no structure.
-        distributed: see `SpatialLoss`; w_c is that of the rank's own batch.
+        distributed: see `SpatialLoss`; w_c, too, is that of the whole batch.
 
     Raises:
         ValueError: ill shapes or labels, w0 < 0, sigma <= 0, an ill spacing.
@@ -64,9 +65,8 @@ class DistanceWeightedCrossEntropyLoss(SpatialLoss):
         self.spacing = spacing
         self.patch_size = patch_size
 
-    @torch.no_grad()
-    def voxel_weight(self, target: Target, contour: Tensor | None) -> Tensor:
-        """The map w: (B, 1, *spatial), for regions (B, C, *spatial)."""
+    def maps(self, target: Target) -> dict[str, Tensor]:
+        """The weights w: (B, 1, *spatial), for regions (B, C, *spatial)."""
         classes = target.classes
         spatial = classes.shape[2:]
         objects = classes
@@ -78,14 +78,14 @@ class DistanceWeightedCrossEntropyLoss(SpatialLoss):
             objects, 5 * self.sigma, grid_spacing(spacing, self.patch_size if self.spacing else None, spatial)
         )
         between = self.w0 * torch.exp(-(nearest + second).square() / (2 * self.sigma**2))
-        return between + (_balanced(target) if self.balance else 1)
+        return {"weight": between + (_balanced(target, self.distributed) if self.balance else 1)}
 
-    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """Σ w·CE / N."""
         return {"dwce": sums.mean_cross_entropy}
 
 
-def _balanced(target: Target) -> Tensor:
+def _balanced(target: Target, distributed: bool) -> Tensor:
     """N / (K·n) of every voxel's class; for regions of its value in that channel. Ignored voxels are not counted."""
     classes, channels = target.classes.long(), 1 if target.is_label_map else target.classes.shape[1]
     values = target.num_classes if target.is_label_map else 2
@@ -95,7 +95,7 @@ def _balanced(target: Target) -> Tensor:
     valid = torch.ones_like(bins) if target.valid is None else target.valid.expand_as(bins)
     number = torch.zeros(channels * values, device=bins.device, dtype=torch.float64)
     number.index_add_(0, bins.flatten(), valid.flatten().double())
-    number = number.view(channels, values)
+    number = (sum_over_ranks(number) if distributed else number).view(channels, values)
     present = (number > 0).sum(1, keepdim=True)
     weight = number.sum(1, keepdim=True) / (present * number).clamp_min(1)
     return weight.flatten()[bins].float()

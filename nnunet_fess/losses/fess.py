@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from nnunet_fess.losses.contrastive import FESSContrastiveLoss
+from nnunet_fess.losses import released
 from nnunet_fess.losses.dice import DiceLoss
-from nnunet_fess.losses.target import Convention, Target, parse_target
+from nnunet_fess.losses.feature.fess_contrastive import FESSContrastiveLoss
+from nnunet_fess.losses.target import Convention, parse_target
 
 
 class FESSLoss(nn.Module):
@@ -22,7 +22,7 @@ class FESSLoss(nn.Module):
         smooth: ε of Dice.
         convention: "paper": Dice per class, see `DiceLoss`. "released": the sigmoid of every channel (in a label map: of
             every foreground channel) and one ratio of the sums over the whole batch.
-        batch_dice: see `SpatialLoss`.
+        batch_dice: see `SumsLoss`.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`; the contrastive softmax is then taken over all ranks, too.
 
@@ -59,16 +59,9 @@ class FESSLoss(nn.Module):
     def forward(self, net_output: Tensor, target: Tensor, present: Tensor, previous: Tensor | None) -> Tensor:
         """λ·Dice + (1 - λ)·contrastive; λ·Dice alone in the first step, when there is no previous batch."""
         truth = parse_target(net_output, target, self.dice.ignore_label)
-        if self.dice.convention == "released" and truth.is_label_map:
-            net_output, truth = net_output[:, 1:], _foreground_regions(truth)
+        if self.dice.convention == "released":
+            net_output, truth = released.foreground_as_regions(net_output, truth)
         loss = self.dice_weight * self.dice.of_target(net_output, truth)
         if previous is None:
             return loss
         return loss + (1 - self.dice_weight) * self.contrastive(present, previous)
-
-
-def _foreground_regions(target: Target) -> Target:
-    """Every foreground label as a region of its own."""
-    labels = torch.arange(1, target.num_classes, device=target.classes.device)
-    regions = target.classes == labels.view(-1, *[1] * (target.classes.ndim - 2))
-    return Target(regions, target.valid, is_label_map=False, num_classes=regions.shape[1])

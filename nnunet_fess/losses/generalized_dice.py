@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses import released
+from nnunet_fess.losses.dice import one_minus_dice
 from nnunet_fess.losses.sums import ClassSums
-from nnunet_fess.losses.target import Convention, check_convention
+from nnunet_fess.losses.sums_loss import SumsLoss
+from nnunet_fess.losses.target import Convention
 
 
-class GDLoss(SpatialLoss):
+class GDLoss(SumsLoss):
     r"""Generalised Dice loss (GDL), between 0 and 1.
 
     .. math:: L = 1 - \frac{2 \sum_j v_j \sum_i p_{ij} g_{ij} + ε}{\sum_j v_j (\sum_i p_{ij} + \sum_i g_{ij}) + ε},
@@ -23,7 +25,7 @@ class GDLoss(SpatialLoss):
     Args:
         convention: "paper": as above, v relative to its largest so that ε is a number of voxels. "released": the baseline of
             arXiv 2407.06176, v = 1 / ((Σ g)² + 0.001) and 1 - 2 (… + ε) / (… + ε), which rewards an empty patch with -1.
-        batch_dice: see `SpatialLoss`, as the others.
+        batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
         ignore_label: see `SpatialLoss`.
         distributed: see `SpatialLoss`.
@@ -43,20 +45,19 @@ class GDLoss(SpatialLoss):
         ignore_label: int | None = None,
         distributed: bool = False,
     ) -> None:
-        super().__init__(ignore_label=ignore_label, distributed=distributed, batch_dice=batch_dice, smooth=smooth)
-        check_convention(convention)
-        self.convention = convention
+        super().__init__(
+            convention=convention, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
+        )
 
-    def terms(self, sums: ClassSums) -> dict[str, Tensor]:
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - generalised Dice."""
-        hit, actual = sums.hit[:, 0], sums.actual[:, 0]
-        if self.convention == "released":
-            rarity = 1 / (actual.square() + 1e-3)
-            return {"gdl": (1 - 2 * self._ratio(rarity, hit, sums.predicted + actual)).mean()}
+        hit, missed, actual = sums.hit[:, 0], sums.missed[:, 0], sums.actual[:, 0]
         there = actual > 0
         rarest = actual.masked_fill(~there, float("inf")).amin(1, keepdim=True)
         rarity = torch.where(there, (rarest / actual).square(), 1)
-        return {"gdl": (1 - self._ratio(rarity, 2 * hit, sums.predicted + actual)).mean()}
+        hit, missed, false = ((rarity * x).sum(1) for x in (hit, missed, sums.false))
+        return {"gdl": one_minus_dice(hit, missed, false, self.smooth)}
 
-    def _ratio(self, rarity: Tensor, above: Tensor, below: Tensor) -> Tensor:
-        return ((rarity * above).sum(1) + self.smooth) / ((rarity * below).sum(1) + self.smooth)
+    def released_formula(self, sums: ClassSums) -> dict[str, Tensor]:
+        """1 - generalised Dice with the code's weights."""
+        return {"gdl": released.generalized_dice(sums, self.smooth)}

@@ -79,7 +79,8 @@ class Components(nn.Module):
 class SubTerms:
     """Records the sub-terms of a spatial loss.
 
-    They are the terms of a `SpatialLoss`; of any other, every direct child that returns a scalar, as nnU-Net's `dc` and `ce`.
+    They are the components of a `SpatialLoss`; of any other, every direct child that returns a scalar, as nnU-Net's `dc` and
+    `ce`.
 
     Args:
         loss: the loss of one deep-supervision scale, called once per scale.
@@ -102,7 +103,7 @@ class SubTerms:
             self._sums[name] = self._sums.get(name, 0) + self.weights[self._scale] * value.detach()
 
     def _whole(self, loss: nn.Module, inputs: object, _value: object) -> None:
-        if isinstance(loss, SpatialLoss) and len(loss.latest) > 1:  # a term alone is the loss itself
+        if isinstance(loss, SpatialLoss) and len(loss.latest) > 1:  # a component alone is the loss itself
             for name, term in loss.latest.items():
                 self._part(name, loss, inputs, term)
         self._scale = (self._scale + 1) % len(self.weights)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_fess.losses import FESSContrastiveLoss, nt_xent_loss, sup_con_loss
-from nnunet_fess.losses.class_means import class_means, disjoint_classes
-from nnunet_fess.losses.gather import gather_over_ranks
+from nnunet_fess.losses.feature.class_means import class_means, disjoint_classes
+from nnunet_fess.losses.feature.gather import gather_over_ranks
 from nnunet_fess.trainers.embedding_tap import TrainingPass
 from nnunet_fess.trainers.intensity_view import intensity_view
 from nnunet_fess.trainers.memory import Memory, PreviousBatch, Queue

@@ -17,7 +17,7 @@ from nnunet_fess.losses import (
     GDLoss,
     SeparableDiceLoss,
 )
-from nnunet_fess.losses.class_means import MOST_REGIONS
+from nnunet_fess.losses.feature.class_means import MOST_REGIONS
 from nnunet_fess.plugin import FeatureHost, Host, Settings
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm, FESSFeature, SupConFeature, TwoViewsFeature

@@ -21,10 +21,12 @@ def test_sums_of_a_label_map_equal_those_of_one_hot_channels(small):
     assert torch.allclose(sums.predicted, probability.sum(space))
     parts = [~contour, contour]
     assert torch.allclose(sums.hit, torch.stack([(probability * truth * part).sum(space) for part in parts], 1))
+    assert torch.allclose(sums.missed, torch.stack([((1 - probability) * truth * part).sum(space) for part in parts], 1))
+    assert torch.allclose(sums.false, (probability * ~truth).sum(space))
     assert torch.equal(sums.actual, torch.stack([(truth & part).sum(space) for part in parts], 1).double())
-    entropy = torch.nn.functional.cross_entropy(logits, labels[:, 0].long(), reduction="none")
-    assert torch.allclose(sums.cross_entropy, (entropy * weight[:, 0]).sum())
-    assert sums.terms == labels.numel()
+    entropy = torch.nn.functional.cross_entropy(logits, labels[:, 0].long(), reduction="none")[:, None]
+    assert torch.allclose(sums.cross_entropy, torch.stack([(entropy * weight * part).sum() for part in parts]))
+    assert sums.summands == labels.numel()
 
 
 def test_cross_entropy_of_regions_counts_every_channel():
@@ -32,13 +34,13 @@ def test_cross_entropy_of_regions_counts_every_channel():
     regions = torch.zeros(2, 4, 4, 4, dtype=torch.bool)
     regions[:, -1, 0] = True
     sums = class_sums(logits, parse_target(logits, regions))
-    assert sums.terms == 2 * 12 * 3
+    assert sums.summands == 2 * 12 * 3
 
 
 def test_all_ignored_has_no_terms_and_a_mean_of_0():
     logits = torch.randn(2, 3, 4, 4)
     sums = class_sums(logits, parse_target(logits, torch.full((2, 1, 4, 4), 5), 5))
-    assert sums.terms == 0
+    assert sums.summands == 0
     assert sums.mean_cross_entropy == 0
     assert not sums.predicted.any()
 
@@ -49,6 +51,7 @@ def test_long_sums_keep_their_digits():
     labels = torch.ones(1, 1, 160, 160, 160, dtype=torch.uint8)
     sums = class_sums(logits, parse_target(logits, labels))
     assert sums.hit.item() == pytest.approx(160**3 / 2, rel=1e-6)
+    assert sums.missed.item() == pytest.approx(160**3 / 2, rel=1e-6)
     assert sums.cross_entropy.item() == pytest.approx(160**3 * 0.6931472, rel=1e-6)
 
 
@@ -89,24 +92,26 @@ def test_both_ways_to_sum_bins_agree(dtype):
 # --- regions
 
 
-def plain_sums(logits, regions, valid, contour, weight):
-    """The sums of regions, left to autograd."""
+def plain_sums(logits, regions, valid, contour, weight, phi=None):
+    """The sums of regions, left to autograd: hit, missed, false, cross entropy, mapped."""
     counted = torch.ones_like(logits) if valid is None else valid.to(logits.dtype).expand_as(logits)
     probability, truth = logits.sigmoid() * counted, regions.to(logits.dtype) * counted
     parts = [torch.ones_like(truth)] if contour is None else [~contour, contour]
     space = tuple(range(2, logits.ndim))
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * counted
+    entropy = entropy if weight is None else entropy * weight
     return (
-        probability.sum(space),
         torch.stack([(probability * truth * part).sum(space) for part in parts], 1),
-        torch.stack([(truth * part).sum(space) for part in parts], 1),
-        (entropy if weight is None else entropy * weight).sum(),
+        torch.stack([((counted - probability) * truth * part).sum(space) for part in parts], 1),
+        (probability * (counted - truth)).sum(space),
+        torch.stack([(entropy * part).sum() for part in parts]),
+        None if phi is None else (probability * phi).sum(space),
     )
 
 
-@pytest.fixture(params=["plain", "contour", "weight", "one weight", "ignore", "all"])
+@pytest.fixture(params=["plain", "contour", "weight", "one weight", "ignore", "phi", "all"])
 def regions_case(request):
-    """Float64 logits and regions (2, 3, 4, 5, 3) whose last is empty; valid, contour, weight or None."""
+    """Float64 logits and regions (2, 3, 4, 5, 3) whose last is empty; valid, contour, weight, phi or None."""
     generator = torch.Generator().manual_seed(0)
     shape, kind = (2, 3, 4, 5, 3), request.param
     logits = 3 * torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -116,21 +121,24 @@ def regions_case(request):
     contour = torch.rand(shape, generator=generator) > 0.5 if kind in ("contour", "all") else None
     channels = {"weight": 3, "one weight": 1, "all": 3}.get(kind)
     weight = None if channels is None else torch.rand(2, channels, 4, 5, 3, generator=generator, dtype=torch.float64)
-    return logits.requires_grad_(), regions, valid, contour, weight
+    phi = torch.randn(shape, generator=generator, dtype=torch.float64) if kind in ("phi", "all") else None
+    return logits.requires_grad_(), regions, valid, contour, weight, phi
 
 
-def sums_of_regions(logits, regions, valid, contour, weight):
+def sums_of_regions(logits, regions, valid, contour, weight, phi=None):
+    """hit, missed, false, cross entropy, and mapped if φ is given."""
     flags = regions if valid is None else torch.cat((regions, ~valid), 1)
-    return class_sums(logits, parse_target(logits, flags), contour, weight)[:4]
+    sums = class_sums(logits, parse_target(logits, flags), contour, weight, phi)
+    return [x for x in (*sums[:4], sums.mapped) if x is not None]
 
 
 def test_sums_of_regions_and_their_gradients_equal_those_of_autograd(regions_case):
     logits = regions_case[0]
-    found, expected = sums_of_regions(*regions_case), plain_sums(*regions_case)
+    found, expected = sums_of_regions(*regions_case), [x for x in plain_sums(*regions_case) if x is not None]
     gradients = []
     for sums in (found, expected):
         # Another upstream gradient for every number.
-        total = sum((x * torch.arange(1.0, 1 + x.numel()).view_as(x)).sum() for x in (sums[0], sums[1], sums[3]))
+        total = sum((x * torch.arange(1.0, 1 + x.numel()).view_as(x)).sum() for x in sums)
         gradients.append(torch.autograd.grad(total, logits)[0])
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == torch.float64
@@ -140,8 +148,7 @@ def test_sums_of_regions_and_their_gradients_equal_those_of_autograd(regions_cas
 
 def test_gradient_of_regions(regions_case):
     logits, *others = regions_case
-    predicted, hit, _, entropy = (0, 1, 2, 3)
-    for number in (predicted, hit, entropy):
+    for number in range(4 + (others[-1] is not None)):
         assert torch.autograd.gradcheck(lambda x, n=number: sums_of_regions(x, *others)[n], logits, fast_mode=True)
 
 
@@ -173,5 +180,5 @@ def test_float32_sums_of_a_million_voxels_of_regions_have_five_digits():
     regions = torch.rand(logits.shape, generator=generator) > 0.9
     contour, weight = regions.roll(1, 2), torch.rand(logits.shape, generator=generator)
     found = sums_of_regions(logits, regions, None, contour, weight)
-    for ours, exact in zip(found, plain_sums(logits.double(), regions, None, contour, weight), strict=True):
+    for ours, exact in zip(found, plain_sums(logits.double(), regions, None, contour, weight)[:4], strict=True):
         assert torch.allclose(ours.double(), exact, rtol=1e-6)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nnunet_fess.losses import nt_xent_loss, sup_con_loss
-from nnunet_fess.losses.class_means import class_means
+from nnunet_fess.losses.feature.class_means import class_means
 from nnunet_fess.trainers import features
 from nnunet_fess.trainers.embedding_tap import TrainingPass
 from nnunet_fess.trainers.features import ProjectionHead, SupConFeature, TwoViewsFeature

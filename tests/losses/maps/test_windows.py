@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import maximum_filter
 
-from nnunet_fess.losses.windows import windowed_max, windowed_or
+from nnunet_fess.losses.maps.windows import windowed_max, windowed_or
 
 VALUES = torch.randint(0, 200, (2, 9, 7, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

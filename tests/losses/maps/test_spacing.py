@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnunet_fess.losses.spacing import check_spacing, grid_spacing, voxels_at_least_one
+from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing, voxels_at_least_one
 
 
 def test_spacing_of_the_patch_itself():

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from nnunet_fess.losses import contour_map
-from nnunet_fess.losses.contour import Contour
+from nnunet_fess.losses.maps.contour import Contour
 from nnunet_fess.losses.target import parse_target
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from nnunet_fess.losses.spacing import check_spacing, grid_spacing, voxels_at_least_one
+from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing, voxels_at_least_one
+from nnunet_fess.losses.maps.windows import windowed_max, windowed_or
 from nnunet_fess.losses.target import Convention, Target, check_convention, check_labels
-from nnunet_fess.losses.windows import windowed_max, windowed_or
 
 
 def contour_map(
@@ -81,6 +83,18 @@ def contour_map(
     return rule.of_labels(labels, valid, int(labels.max()) + 1 if labels.numel() else 1)
 
 
+class ContourOptions(TypedDict, total=False):
+    """The keyword arguments of `Contour`, which a loss takes, too."""
+
+    iterations: int
+    convention: Convention
+    thickness_mm: float | None
+    spacing: Sequence[float] | None
+    patch_size: Sequence[int] | None
+    adaptive: bool
+
+
+@dataclass(frozen=True)
 class Contour:
     """The rule by which contours are drawn: options as in `contour_map`, checked once, for targets checked before.
 
@@ -88,36 +102,33 @@ class Contour:
         iterations: width in voxels.
         convention: "paper" or "released".
         thickness_mm: width in mm instead.
-        spacing: mm per axis.
+        spacing: mm per axis, with `thickness_mm`.
         patch_size: shape of the grid with that spacing. Targets of another shape cover the same field of view (the
             scales of deep supervision), and their spacing follows from it. None: the spacing is that of every target.
         adaptive: narrower rims in small structures.
+
+    Raises:
+        ValueError: a width below one voxel or 0 mm, a thickness without spacing, an unknown convention, an ill spacing.
     """
 
-    def __init__(
-        self,
-        iterations: int = 6,
-        convention: Convention = "paper",
-        *,
-        thickness_mm: float | None = None,
-        spacing: Sequence[float] | None = None,
-        patch_size: Sequence[int] | None = None,
-        adaptive: bool = False,
-    ) -> None:
-        check_convention(convention)
-        check_spacing(spacing, patch_size)
-        if iterations < 1:
-            raise ValueError(f"iterations must be at least 1. Got: {iterations}")
-        if thickness_mm is not None and not thickness_mm > 0:
-            raise ValueError(f"thickness_mm must be positive. Got: {thickness_mm}")
-        if thickness_mm is not None and spacing is None:
-            raise ValueError(f"a thickness in mm needs the spacing in mm per axis. Got: spacing={spacing}")
-        self.iterations = iterations
-        self.convention = convention
-        self.thickness_mm = thickness_mm
-        self.spacing = spacing
-        self.patch_size = patch_size
-        self.adaptive = adaptive
+    iterations: int = 6
+    convention: Convention = "paper"
+    _: KW_ONLY
+    thickness_mm: float | None = None
+    spacing: Sequence[float] | None = None
+    patch_size: Sequence[int] | None = None
+    adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_convention(self.convention)
+        check_spacing(self.spacing, self.patch_size)
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1. Got: {self.iterations}")
+        if self.thickness_mm is not None and not self.thickness_mm > 0:
+            raise ValueError(f"thickness_mm must be positive. Got: {self.thickness_mm}")
+        if self.thickness_mm is not None and self.spacing is None:
+            raise ValueError(f"a thickness in mm needs the spacing in mm per axis. Got: spacing={self.spacing}")
 
     def window(self, spatial_shape: Sequence[int]) -> list[int]:
         """The rim's width in voxels per axis on a grid of this shape."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from nnunet_fess.losses.distance import distances_to_two_nearest
+from nnunet_fess.losses.maps.distance import distances_to_two_nearest
 
 
 @pytest.mark.parametrize(("shape", "spacing"), [((12, 9), (1.0, 1.0)), ((7, 10, 9), (2.5, 1.0, 0.7))])

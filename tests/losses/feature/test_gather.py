@@ -4,7 +4,7 @@ import pytest
 import torch
 from gloo import run_on_two_ranks
 
-from nnunet_fess.losses.gather import gather_over_ranks
+from nnunet_fess.losses.feature.gather import gather_over_ranks
 
 SIZES = [(2, 2), (1, 3), (0, 2)]
 

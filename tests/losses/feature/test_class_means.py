@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from nnunet_fess.losses.class_means import class_means, disjoint_classes
+from nnunet_fess.losses.feature.class_means import class_means, disjoint_classes
 
 
 def plain_loops(features, classes, number):

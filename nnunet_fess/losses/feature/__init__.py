@@ -1,0 +1,1 @@
+"""Feature losses: called with embeddings, not with logits and a target."""

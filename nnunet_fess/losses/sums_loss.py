@@ -1,0 +1,58 @@
+"""The family of losses that are a formula on a few sums over voxels: Dice, cross entropy, and what is made of them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.sums import ClassSums, class_sums
+from nnunet_fess.losses.target import Convention, Target, check_convention
+
+
+class SumsLoss(SpatialLoss):
+    """A formula on `ClassSums`; a subclass writes that down and may add maps.
+
+    Of its `maps`, the sums use three by name: "contour" (bool) divides the voxels into two parts, "weight" multiplies the
+    cross entropy, "phi" the probabilities (`ClassSums.mapped`).
+
+    Args:
+        convention: "paper": `formula`; "released": `released_formula`, what the authors' code computes, for comparison.
+        batch_dice: sum over the batch before the Dice ratio is taken, else a ratio per sample.
+        smooth: ε of the Dice ratio, at least 1e-6 (float32 must keep the ratio of an empty class defined).
+        ignore_label: see `SpatialLoss`.
+        distributed: see `SpatialLoss`: cross entropy and `mapped` always, Dice if `batch_dice`.
+
+    Raises:
+        ValueError: as `SpatialLoss`; a smooth below 1e-6, an unknown convention.
+    """
+
+    def __init__(
+        self,
+        *,
+        convention: Convention = "paper",
+        batch_dice: bool = False,
+        smooth: float = 1e-5,
+        ignore_label: int | None = None,
+        distributed: bool = False,
+    ) -> None:
+        super().__init__(ignore_label=ignore_label, distributed=distributed)
+        check_convention(convention)
+        if not smooth >= 1e-6:
+            raise ValueError(f"smooth must be at least 1e-6. Got: {smooth}")
+        self.convention = convention
+        self.batch_dice = batch_dice
+        self.smooth = smooth
+
+    def components(self, net_output: Tensor, target: Target, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The formula's values."""
+        sums = class_sums(net_output, target, **{name: maps[name] for name in ("contour", "weight", "phi") if name in maps})
+        sums = sums.over_batch(self.batch_dice, self.distributed)
+        return self.formula(sums) if self.convention == "paper" else self.released_formula(sums)
+
+    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
+        """The components, by name, as functions of the sums."""
+        raise NotImplementedError
+
+    def released_formula(self, sums: ClassSums) -> dict[str, Tensor]:
+        """The same as the authors' code computes them, see `nnunet_fess.losses.released`."""
+        raise NotImplementedError(f"{type(self).__name__} has no released form")
