@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.feature.unit import products
 from nnunet_fess.losses.target import parse_target
 
 # Regions are told apart by which of them a voxel lies in: 2 to the power of their number.
@@ -45,7 +46,7 @@ def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Te
     flat = features.flatten(2)
     with torch.autocast(device_type=features.device.type, enabled=False):
         flat = flat if flat.dtype == torch.float64 else flat.float()
-        sums = torch.einsum("bkx,bcx->bkc", counts.to(flat), flat)
+        sums = products(counts.to(flat), flat)
         sizes = counts.sum(2)
         sample, label = sizes.nonzero(as_tuple=True)
         return sums[sample, label] / sizes[sample, label, None], label

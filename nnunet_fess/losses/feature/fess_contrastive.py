@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_fess.losses.distributed import max_over_ranks, sum_over_ranks
+from nnunet_fess.losses.feature.unit import unit
 
 
 def fess_contrastive_loss(
@@ -34,7 +35,8 @@ def fess_contrastive_loss(
         distributed: take the softmax and the mean over the B·C entries of all ranks.
 
     Returns:
-        scalar in float32 (float64 for float64 embeddings). A channel with zero norm has similarity 0 and no gradient.
+        scalar in float32 (float64 for float64 embeddings). The scale of a channel does not matter. One with
+        zero norm has similarity 0 and no gradient.
 
     Raises:
         ValueError: shapes that differ, no spatial axes, Δ <= 0, η < 0.
@@ -56,7 +58,7 @@ def fess_contrastive_loss(
     if present.ndim < 3 or present.numel() == 0:
         raise ValueError(f"embeddings must be (B, C, *spatial), not empty. Got: {tuple(present.shape)}")
     with torch.autocast(device_type=present.device.type, enabled=False):
-        scores = (_unit(present) * _unit(previous)).sum(2) / temperature  # (B, C)
+        scores = (unit(present.flatten(2)) * unit(previous.flatten(2))).sum(2) / temperature  # (B, C)
         if not distributed:
             return learning_rate * (scores.logsumexp((0, 1)) - scores.mean())
         shift = max_over_ranks(scores.detach().max())
@@ -64,14 +66,6 @@ def fess_contrastive_loss(
         sums = torch.stack(((scores - shift).exp().sum(), (scores - shift).sum(), count))
         exponentials, total, count = sum_over_ranks(sums)
         return learning_rate * (exponentials.log() - total / count)
-
-
-def _unit(embedding: Tensor, eps: float = 1e-6) -> Tensor:
-    """(B, C, *spatial) to (B, C, voxels) of unit norm; 0, without gradient, where the norm is 0."""
-    flat = embedding.flatten(2)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
-    norm = torch.linalg.vector_norm(flat, dim=2, keepdim=True)
-    return (flat / norm.clamp_min(eps)).masked_fill(norm <= eps, 0)
 
 
 def _check_options(temperature: float, learning_rate: float) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from pytorch_metric_learning.losses import NTXentLoss
+import torch.nn.functional as F
 from torch import Tensor
+
+from nnunet_fess.losses.feature.unit import products, unit
 
 
 def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5, queue: Tensor | None = None) -> Tensor:
@@ -15,7 +17,8 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5, queue:
     over all 2B views i, with s the cosine similarity and i' the other view of the same sample. The negatives N(i) are all views
     of the other samples (SimCLR) or, with a queue, the queue alone (InfoNCE).
 
-    Computed by pytorch-metric-learning.
+    Memory grows with the number of views times that of candidates. At any temperature the gradient keeps its digits: a hard
+    pair is as far from its limit as the formula says.
 
     Args:
         first: embeddings (B, D) of one view, any floating dtype.
@@ -44,17 +47,16 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5, queue:
         raise ValueError(f"both views must have the same shape (B, D). Got: {tuple(first.shape)} and {tuple(second.shape)}")
     if queue is not None and (queue.ndim != 2 or queue.shape[1] != first.shape[1]):
         raise ValueError(f"queue must be (Q, {first.shape[1]}). Got: {tuple(queue.shape)}")
-    with torch.autocast(device_type=first.device.type, enabled=False):
-        views = torch.cat([first, second])
-        views = views if views.dtype == torch.float64 else views.float()
-        others = views if queue is None else torch.cat([views, queue.to(views)])
+    views = unit(torch.cat([first, second]))
+    candidates = views if queue is None else unit(queue.to(views.dtype))
+    partners = views.roll(len(first), 0)
+    if len(candidates) <= (2 if queue is None else 0):
+        return views.sum() * 0
+    scores = products(views, candidates)
+    negative = torch.ones_like(scores, dtype=torch.bool)
+    if queue is None:
         anchor = torch.arange(len(views), device=views.device)
-        partner = anchor.roll(len(first))
-        negative = torch.zeros(len(views), len(others), dtype=torch.bool, device=views.device)
-        if queue is None:
-            negative[:] = True
-            negative[anchor, anchor] = negative[anchor, partner] = False
-        else:
-            negative[:, len(views) :] = True
-        pairs = (anchor, partner, *negative.nonzero(as_tuple=True))
-        return NTXentLoss(temperature)(views, indices_tuple=pairs, ref_emb=others)
+        negative[anchor, anchor] = negative[anchor, anchor.roll(len(first))] = False
+    above = scores - (views * partners).sum(1, keepdim=True)  # how much more similar than the partner
+    hardest = (above / temperature).masked_fill(~negative, -torch.inf).logsumexp(1)
+    return -F.logsigmoid(-hardest).mean()  # log(1 + Σ exp((s_n - s_p) / Δ))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from pytorch_metric_learning.losses import SupConLoss
+import torch.nn.functional as F
 from torch import Tensor
+
+from nnunet_fess.losses.feature.unit import products, unit
 
 
 def sup_con_loss(
@@ -23,7 +25,7 @@ def sup_con_loss(
     i, and A the rows of the batch with at least one such partner. Its minimum, where all classes are told apart, is the mean
     of log |P(i)|.
 
-    Computed by pytorch-metric-learning.
+    Memory grows with the number of rows times that of candidates.
 
     Args:
         embeddings: (N, D), any floating dtype.
@@ -52,18 +54,28 @@ def sup_con_loss(
         raise ValueError(f"embeddings must be (N, D) and labels (N,). Got: {tuple(embeddings.shape)} and {tuple(labels.shape)}")
     if (queue is None) != (queue_labels is None):
         raise ValueError("queue and queue_labels belong together. Got only one of them.")
-    with torch.autocast(device_type=embeddings.device.type, enabled=False):
-        rows = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        others, other_labels = rows, labels
-        if queue is not None and queue_labels is not None:
-            if queue.ndim != 2 or queue.shape[1] != rows.shape[1] or queue_labels.shape != queue.shape[:1]:
-                raise ValueError(
-                    f"queue must be (Q, {rows.shape[1]}) and queue_labels (Q,). "
-                    f"Got: {tuple(queue.shape)} and {tuple(queue_labels.shape)}"
-                )
-            others, other_labels = torch.cat([rows, queue.to(rows)]), torch.cat([labels, queue_labels.to(labels)])
-        same = labels[:, None] == other_labels[None]
-        different = ~same
-        same.fill_diagonal_(False)  # a row is no partner of its own
-        pairs = (*same.nonzero(as_tuple=True), *different.nonzero(as_tuple=True))
-        return SupConLoss(temperature)(rows, indices_tuple=pairs, ref_emb=others)
+    rows = unit(embeddings)
+    others, other_labels = rows, labels
+    if queue is not None and queue_labels is not None:
+        if queue.ndim != 2 or queue.shape[1] != rows.shape[1] or queue_labels.shape != queue.shape[:1]:
+            raise ValueError(
+                f"queue must be (Q, {rows.shape[1]}) and queue_labels (Q,). "
+                f"Got: {tuple(queue.shape)} and {tuple(queue_labels.shape)}"
+            )
+        others = torch.cat([rows, unit(queue.to(rows.dtype))])
+        other_labels = torch.cat([labels, queue_labels.to(labels)])
+    if rows.numel() == 0:
+        return rows.sum() * 0
+    scores = products(rows, others) / temperature
+    same = labels[:, None] == other_labels
+    different = ~same
+    same.fill_diagonal_(False)  # a row is no partner of its own
+    partners = same.sum(1)
+    anchor = (partners > 0) & different.any(1)
+    # Rows that are no anchors see everything, so that their numbers, which do not count, stay finite.
+    near, far = (scores.masked_fill(~mask & anchor[:, None], -torch.inf) for mask in (same, different))
+    # log Σ exp over all others is that over the partners plus log(1 + far / near): so each part keeps its digits, and its
+    # gradient, where classes are told apart.
+    among_partners = -near.log_softmax(1).masked_fill(~same, 0).sum(1) / partners.clamp_min(1)
+    each = among_partners - F.logsigmoid(near.logsumexp(1) - far.logsumexp(1))
+    return each.masked_fill(~anchor, 0).sum() / anchor.sum().clamp_min(1)

@@ -70,6 +70,17 @@ def test_computes_in_float32(dtype):
     assert means.dtype == torch.float32
 
 
+def test_backward_inside_of_autocast_keeps_float32():
+    classes = torch.randint(0, 2, (1, 6, 6), generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for enabled in (False, True):
+        features = torch.randn(1, 3, 3, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            class_means(features, classes, 2)[0].square().sum().backward()
+        gradients.append(features.grad)
+    assert torch.equal(*gradients)
+
+
 def test_gradcheck():
     classes = torch.randint(0, 3, (2, 4, 4), generator=torch.Generator().manual_seed(0))
     features = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)

@@ -40,6 +40,15 @@ def test_scale_of_an_embedding_does_not_matter():
     assert torch.allclose(fess_contrastive_loss(present * 1e3, previous), fess_contrastive_loss(present, previous))
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-7, 1e19, 1e37])
+def test_scale_does_not_matter_in_float32_either(scale):
+    present, previous = embeddings(2, 3, 4, 4).float(), embeddings(2, 3, 4, 4, seed=1).float()
+    expected = fess_contrastive_loss(present, previous, learning_rate=1.0)
+    assert expected > math.log(6) + 1e-3, "not the value of equal similarities"
+    assert torch.allclose(fess_contrastive_loss(present * scale, previous, learning_rate=1.0), expected)
+    assert torch.allclose(fess_contrastive_loss(present, previous * scale, learning_rate=1.0), expected)
+
+
 def test_small_temperatures_do_not_overflow():
     present, previous = embeddings(2, 3, 4, 4).float(), embeddings(2, 3, 4, 4, seed=1).float()
     assert fess_contrastive_loss(present, previous, temperature=1e-4).isfinite()

@@ -4,6 +4,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from losses.feature.largest_tensor import largest_tensor
+from pytorch_metric_learning.losses import SupConLoss
 from torch.autograd import gradcheck
 
 from nnunet_fess.losses import sup_con_loss
@@ -103,3 +107,91 @@ def test_bad_input_is_named(change, message):
     arguments = {"embeddings": torch.ones(3, 4), "labels": torch.zeros(3, dtype=torch.long)} | change
     with pytest.raises(ValueError, match=message):
         sup_con_loss(**arguments)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize("queued", [0, 7])
+def test_equals_pytorch_metric_learning(temperature, queued):
+    rows, labels = batch(8)
+    queue, queue_labels = batch(queued, seed=1) if queued else (rows[:0], labels[:0])
+    everything, all_labels = torch.cat([rows, queue]), torch.cat([labels, queue_labels])
+    same = labels[:, None] == all_labels
+    pairs = (*same.clone().fill_diagonal_(False).nonzero(as_tuple=True), *(~same).nonzero(as_tuple=True))
+    expected = SupConLoss(temperature)(rows, indices_tuple=pairs, ref_emb=everything)
+    found = sup_con_loss(rows, labels, temperature, queue if queued else None, queue_labels if queued else None)
+    assert torch.allclose(found, expected)
+
+
+def test_one_partner_and_one_negative_alike_cost_log_2():
+    assert sup_con_loss(torch.eye(3), torch.tensor([0, 0, 1]), 0.7).item() == pytest.approx(math.log(2))
+
+
+def test_an_anchor_that_costs_next_to_nothing_counts_in_the_mean():
+    rows = torch.tensor([[1, 0], [1, 0], [-1, 0], [0.2, 0.98]])
+    labels = torch.tensor([0, 0, 1, 1])
+    expected = plain_loops(rows.double(), labels.tolist(), 0.05)
+    assert expected == pytest.approx(2.173, abs=1e-3)
+    assert sup_con_loss(rows, labels, 0.05).item() == pytest.approx(expected, rel=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 1000), count=st.integers(0, 7), queued=st.integers(0, 5), temperature=st.sampled_from([1e-3, 0.05, 1])
+)
+def test_float32_has_value_and_gradient_of_float64(seed, count, queued, temperature):
+    rows, labels = batch(count, seed=seed, dtype=torch.float32)
+    queue = batch(queued, seed=seed + 1, dtype=torch.float32) if queued else (None, None)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        x = rows.to(dtype).requires_grad_()
+        value = sup_con_loss(x, labels, temperature, *queue)
+        results.append((value.double(), torch.autograd.grad(value, x)[0].double()))
+    (value, gradient), (exact, exact_gradient) = results
+    assert torch.allclose(value, exact, rtol=1e-5 + 1e-6 / temperature, atol=1e-30)
+    assert (gradient - exact_gradient).norm() <= (1e-5 + 1e-6 / temperature) * exact_gradient.norm() + 1e-30
+
+
+def test_confident_rows_still_learn():
+    # Told apart by 20 temperatures: what is left to learn is 1e-9 of the beginning, and float32 can say it.
+    rows = torch.tensor([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]])
+    labels = torch.tensor([0, 0, 1, 1])
+    values, gradients = [], []
+    for dtype in (torch.float32, torch.float64):
+        x = rows.to(dtype).requires_grad_()
+        values.append(sup_con_loss(x, labels, 0.1))
+        gradients.append(torch.autograd.grad(values[-1], x)[0].double())
+    assert values[0].item() == pytest.approx(values[1].item(), rel=1e-4)
+    assert torch.cosine_similarity(*(g.flatten() for g in gradients), dim=0) > 0.9999
+
+
+def test_memory_grows_with_rows_times_candidates():
+    rows, labels = batch(60, 8, dtype=torch.float32)
+    queue = batch(300, 8, seed=1, dtype=torch.float32)
+    rows.requires_grad_()
+    assert largest_tensor(lambda: sup_con_loss(rows, labels, 0.1, *queue).backward()) <= 60 * 360
+
+
+def test_a_dead_embedding_is_similar_to_nothing():
+    rows, labels = batch(dtype=torch.float32)
+    rows[0] = 0
+    loss = sup_con_loss(rows.requires_grad_(), labels)
+    loss.backward()
+    assert loss.isfinite()
+    assert rows.grad.isfinite().all()
+    assert not rows.grad[0].any()
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e19])
+def test_the_scale_of_embeddings_does_not_matter(scale):
+    rows, labels = batch(dtype=torch.float32)
+    assert torch.allclose(sup_con_loss(rows * scale, labels), sup_con_loss(rows, labels))
+
+
+def test_backward_inside_of_autocast_changes_nothing():
+    gradients = []
+    for enabled in (False, True):
+        rows, labels = batch(dim=16, dtype=torch.float32)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            sup_con_loss(rows.requires_grad_(), labels).backward()
+        gradients.append(rows.grad)
+    assert torch.equal(*gradients)
