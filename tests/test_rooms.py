@@ -22,10 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up; a room may import the rooms of the lines above its own, and itself. A new room gets its place here.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("nnunet_fess", "nnunet_fess.errors"),
-    ("nnunet_fess.files", "nnunet_fess.folders", "nnunet_fess.machine", "nnunet_fess.extension", "nnunet_fess.streams"),
+    ("nnunet_fess.files", "nnunet_fess.folders", "nnunet_fess.machine", "nnunet_fess.streams"),
     ("nnunet_fess.arguments", "nnunet_fess.program", "nnunet_fess.plugin", "nnunet_fess.processes"),
     ("nnunet_fess.losses", "nnunet_fess.networks", "dataset_conversion"),
     ("nnunet_fess.trainers", "nnunet_fess.plans"),
+    ("nnunet_fess.extension",),
     ("nnunet_fess.ext_trainer", "nnunet_fess.share", "nnunet_fess.testing", "nnunet_fess.preview", "nnunet_fess.study"),
     ("nnunet_fess.demo", "nnunet_fess.doctor"),
     ("nnunet_fess.cli",),
@@ -96,6 +97,16 @@ def test_no_circle_between_modules():
 
     for module in MODULES:
         visit(module, ())
+
+
+def test_losses_are_torch_only():
+    theirs = {
+        name.split(".")[0]
+        for module in MODULES
+        if module.startswith("nnunet_fess.losses")
+        for name in _imports(MODULES[module])
+    }
+    assert theirs - set(sys.stdlib_module_names) <= {"torch", "nnunet_fess"}
 
 
 def _declared() -> set[str]:
