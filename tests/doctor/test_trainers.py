@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from nnunet_fess.doctor import trainers
+from nnunet_fess.extension import DIRECTORY, VARIABLE
+
+
+@pytest.mark.parametrize(
+    ("value", "level", "said"),
+    [
+        (None, "wrong", "not set"),
+        ("/elsewhere", "wrong", "is not in it"),
+        (f"'{DIRECTORY}'", "wrong", "quotes"),
+        (f"{DIRECTORY}{os.pathsep}/no/such/folder", "warning", "/no/such/folder does not exist"),
+        (str(DIRECTORY), "fine", "1 folder, ours among them"),
+    ],
+)
+def test_the_variable(monkeypatch, value, level, said):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(VARIABLE, value)
+    found = trainers.variable()
+    assert found.level == level
+    assert said in found.found
+
+
+def test_nnunet_finds_ours(monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(DIRECTORY))
+    assert trainers.found().level == "fine"
+
+
+def test_nnunet_does_not_find_ours_without_the_variable(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    found = trainers.found()
+    assert found.level == "wrong"
+    assert "nnunet_fess env" in found.advice
+
+
+def test_a_folder_before_ours_that_fails_to_import_is_told(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.setenv(VARIABLE, os.pathsep.join([str(tmp_path), str(DIRECTORY)]))
+    found = trainers.found()
+    assert found.level == "wrong"
+    assert "operator torchvision::nms does not exist" in found.found
+    assert "pip install --upgrade torch torchvision" in found.advice
