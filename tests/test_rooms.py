@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up; a room may import the rooms of the lines above its own, and itself. A new room gets its place here.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("nnunet_fess", "nnunet_fess.errors"),
-    ("nnunet_fess.files", "nnunet_fess.folders", "nnunet_fess.machine", "nnunet_fess.streams"),
+    ("nnunet_fess.files", "nnunet_fess.folders", "nnunet_fess.machine", "nnunet_fess.extension", "nnunet_fess.streams"),
     ("nnunet_fess.arguments", "nnunet_fess.program", "nnunet_fess.plugin", "nnunet_fess.processes"),
     ("nnunet_fess.losses", "nnunet_fess.networks", "dataset_conversion"),
     ("nnunet_fess.trainers", "nnunet_fess.plans"),
-    ("nnunet_fess.extension",),
+    ("nnunet_fess.search",),
     ("nnunet_fess.ext_trainer", "nnunet_fess.share", "nnunet_fess.testing", "nnunet_fess.preview", "nnunet_fess.study"),
     ("nnunet_fess.demo", "nnunet_fess.doctor"),
     ("nnunet_fess.cli",),

@@ -10,17 +10,17 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 try:
-    from nnunet_fess import extension
+    from nnunet_fess import search
 except Exception:  # not installed for this Python: the other folders' trainers must be found all the same, and the user told
-    _spec = spec_from_file_location("nnunet_fess_extension", Path(__file__).resolve().parents[1] / "extension.py")
+    _spec = spec_from_file_location("nnunet_fess_search", Path(__file__).resolve().parents[1] / "search.py")
     assert _spec is not None
     assert _spec.loader is not None
-    extension = module_from_spec(_spec)
-    _spec.loader.exec_module(extension)
+    search = module_from_spec(_spec)
+    _spec.loader.exec_module(search)
 
 
 def __getattr__(name: str) -> type:
     if not name.startswith("nnUNetTrainer"):
         raise AttributeError(name)
-    found: type = extension.find(name)
+    found: type = search.find(name)
     return found

@@ -6,7 +6,7 @@ from nnunet_fess.errors import UserError
 
 
 class TrainingRefused(UserError):
-    """Ends nnU-Net's command with its message alone and exit code 1 (`nnunet_fess.extension` sees to that)."""
+    """Ends nnU-Net's command with its message alone and exit code 1 (`nnunet_fess.search` sees to that)."""
 
 
 class NameRefused(UserError, ValueError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-from nnunet_fess import extension
+from nnunet_fess import search
 from nnunet_fess.extension import DIRECTORY, VARIABLE
 from nnunet_fess.trainers import build
 
@@ -73,7 +73,7 @@ def test_an_unknown_trainer_gets_a_hint_and_nnunets_error(their_folder, name, hi
 
 def test_in_a_ddp_worker_the_error_is_the_hint(monkeypatch):
     monkeypatch.setenv(VARIABLE, str(DIRECTORY))
-    monkeypatch.setattr(extension, "_is_ddp_worker", lambda: True)
+    monkeypatch.setattr(search, "_is_ddp_worker", lambda: True)
     with pytest.raises(Exception, match="Did you mean nnUNetTrainerFESS"):
         recursive_find_trainer_class_by_name("nnUNetTrainerFES")
 
@@ -134,8 +134,8 @@ def test_where_our_package_does_not_work_the_others_are_found(tmp_path, missing)
 
 def test_a_users_mistake_ends_the_command_with_its_message_alone():
     script = (
-        "from nnunet_fess import extension\nfrom nnunet_fess.trainers.errors import TrainingRefused\n"
-        "extension.find('nnUNetTrainerFESS')\nprint('before')\nraise TrainingRefused('_bf16 is for a CPU.')\n"
+        "from nnunet_fess import search\nfrom nnunet_fess.trainers.errors import TrainingRefused\n"
+        "search.find('nnUNetTrainerFESS')\nprint('before')\nraise TrainingRefused('_bf16 is for a CPU.')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "nnunet-fess: _bf16 is for a CPU.\n")
