@@ -36,6 +36,8 @@ KNOWN_CONTRACTS = frozenset({1})
 
 Value = float | int | bool
 Kind = Literal["number", "whole number", "switch"]
+WHOLE = r"0|[1-9]\d*"
+NUMBER = rf"(?:{WHOLE})(?:p\d*[1-9])?(?:em[1-9]\d*)?"
 PLACEHOLDER: dict[Kind, str] = {"number": "X", "whole number": "N", "switch": ""}
 
 
@@ -121,6 +123,11 @@ class Option:
     def number_first(self) -> bool:
         """Whether the number stands before the word."""
         return self.kind != "switch" and self.form.startswith(PLACEHOLDER[self.kind])
+
+    @property
+    def pattern(self) -> str:
+        """Regular expression of the suffix as names spell it; the group `value` is the number."""
+        return self.spelt(f"(?P<value>{NUMBER if self.kind == 'number' else WHOLE})")
 
     def spelt(self, number: str) -> str:
         """The suffix with that number in it; a switch has none."""
@@ -291,7 +298,7 @@ class Term:
     """One part of a loss and of a trainer's name; see the three kinds of it.
 
     Attributes:
-        name: as in a trainer's name: ASCII letters and digits, a capital first.
+        name: as in a trainer's name: ASCII letters and digits.
         summary: one line.
         build: a function of (settings, host), or where it is, "package.module:function".
         options: those it understands.

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from nnunet_fess.trainers.errors import NameRefused, NotOurs
 from nnunet_fess.trainers.naming import TrainerName, parse
+from nnunet_fess.trainers.registry import registry
 
 if TYPE_CHECKING:
+    from nnunet_fess.trainers.catalogue import Catalogue
     from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 
 __all__ = ["NameRefused", "NotOurs", "TrainerName", "build", "parse"]
 
 
-@cache
 def build(name: str) -> type[ComposedTrainer]:
     """The trainer class of a name, the same one at every call.
 
@@ -27,7 +28,12 @@ def build(name: str) -> type[ComposedTrainer]:
     Raises:
         NameRefused: see `parse`.
     """
-    parsed = parse(name)
+    return _build(name, registry().catalogue)
+
+
+@cache
+def _build(name: str, catalogue: Catalogue) -> type[ComposedTrainer]:
+    parsed = parse(name, catalogue)
     from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 
     # __module__ says where pickle finds the class again: here, through __getattr__.

@@ -229,9 +229,12 @@ class Loss:
         Where two terms have options of one name, the first term's counts.
         """
         found: dict[str, Option] = {}
+        words: set[str] = set()
         for term, options in self._declared():
             for option in options:
-                found.setdefault(option.key, replace(option, default=term.default(option)))
+                if option.key not in found and option.word.lower() not in words:
+                    found[option.key] = replace(option, default=term.default(option))
+                    words.add(option.word.lower())
         built_in = {option.key for option in OPTIONS}
         return (
             *(found[key] for key in dict.fromkeys(option.key for option in OPTIONS) if key in found),
@@ -269,7 +272,7 @@ class Loss:
                 yield term, term.options
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """The terms that trainers can be made of.
 
@@ -283,16 +286,29 @@ class Catalogue:
     maps: Mapping[str, MapTerm] = field(default_factory=lambda: MAP)
     features: Mapping[str, FeatureTerm] = field(default_factory=lambda: FEATURE)
 
-    @cached_property
-    def losses(self) -> dict[str, Loss]:
-        """Every trainer by its name without options: regions, maps and their pairs, then the same with each feature term."""
+    def joined_by(self, term: Term) -> Catalogue:
+        """This and one more term."""
+        if isinstance(term, RegionTerm):
+            return replace(self, regions={**self.regions, term.name: term})
+        if isinstance(term, MapTerm):
+            return replace(self, maps={**self.maps, term.name: term})
+        assert isinstance(term, FeatureTerm)
+        return replace(self, features={**self.features, term.name: term})
+
+    def every_loss(self) -> list[Loss]:
+        """Every combination: regions, maps and their pairs, then the same with each feature term."""
         spatial = [
             *(Loss(region) for region in self.regions.values()),
             *(Loss(None, map_) for map_ in self.maps.values()),
             *(Loss(region, map_) for map_ in self.maps.values() for region in self.regions.values()),
         ]
         with_feature = [replace(loss, feature=feature) for feature in self.features.values() for loss in spatial]
-        return {loss.trainer: loss for loss in [*spatial, *with_feature]}
+        return [*spatial, *with_feature]
+
+    @cached_property
+    def losses(self) -> dict[str, Loss]:
+        """Every trainer by its name without options."""
+        return {loss.trainer: loss for loss in self.every_loss()}
 
     @cached_property
     def renamed(self) -> dict[str, Loss]:

@@ -16,11 +16,10 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from nnunet_fess.plugin import Option, Settings, Term, Value
-from nnunet_fess.trainers.catalogue import BUILT_IN, PREFIX, Catalogue, Loss
+from nnunet_fess.trainers.catalogue import PREFIX, Catalogue, Loss
 from nnunet_fess.trainers.errors import NameRefused, NotOurs
+from nnunet_fess.trainers.registry import registry
 
-_WHOLE = r"0|[1-9]\d*"
-_NUMBER = rf"(?:{_WHOLE})(?:p\d*[1-9])?(?:em[1-9]\d*)?"
 # A number as people type it who do not know how names spell it.
 _TYPED = re.compile(
     r"(?P<sign>[+-]?)(?P<whole>\d*)(?:(?P<point>[.,p])(?P<part>\d+))?(?:e(?P<minus>m|-|\+?)(?P<exponent>\d{1,3}))?"
@@ -64,7 +63,7 @@ class TrainerName:
         return self.settings[key]
 
 
-def parse(name: str, catalogue: Catalogue = BUILT_IN) -> TrainerName:
+def parse(name: str, catalogue: Catalogue | None = None) -> TrainerName:
     """Take a trainer's name apart.
 
     The name is read leniently, spelt canonically, and refused if that changed it: so the message can name the right one,
@@ -72,13 +71,15 @@ def parse(name: str, catalogue: Catalogue = BUILT_IN) -> TrainerName:
 
     Args:
         name: such as ``nnUNetTrainerFESS_lambda0p8_100epochs``.
-        catalogue: the terms that there are.
+        catalogue: the terms that there are; None: ours and those of other packages.
 
     Raises:
         NotOurs: the name does not begin with one of our trainers.
         NameRefused: it does, but what follows is misspelt, out of order, repeated or out of range; the message says which,
             lists the options and, where it can be told, the right name.
     """
+    if catalogue is None:
+        catalogue = registry().catalogue
     base, loss = _loss_of(name, catalogue)
     rest = name[len(base) :]
     problems = [] if name.startswith(base) else ["trainer names are case-sensitive"]
@@ -119,8 +120,11 @@ def _loss_of(name: str, catalogue: Catalogue) -> tuple[str, Loss]:
             return base, bases[base]
     meant = _perhaps_meant(name, catalogue)
     hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    refused = registry().refused
+    broken = f" ({len(refused)} of other packages' terms are refused; it says why)" if refused else ""
     raise NotOurs(
-        f"{name} is no trainer of nnunet-fess.{hint} All of them: nnunet_fess trainers", meant[0] if len(meant) == 1 else None
+        f"{name} is no trainer of nnunet-fess.{hint} All of them: nnunet_fess trainers{broken}",
+        meant[0] if len(meant) == 1 else None,
     )
 
 
@@ -154,10 +158,10 @@ def _mended(name: str, catalogue: Catalogue) -> str | None:
 def _read(name: str, loss: Loss, token: str, catalogue: Catalogue) -> tuple[Option, str]:
     """The option that one suffix stands for, and how the suffix is spelt; what was meant by a misspelt one."""
     for option in loss.options:
-        if re.fullmatch(_pattern(option), token):
+        if re.fullmatch(option.pattern, token):
             return option, _in_range(name, loss, option, token)
     others = {option.form: option for other in catalogue.losses.values() for option in other.options}
-    if any(re.fullmatch(_pattern(option), token) for option in others.values()):
+    if any(re.fullmatch(option.pattern, token) for option in others.values()):
         raise _error(name, loss, f"{loss.trainer} has no option {token!r}")
     for option in loss.options:
         number = _number_beside(option.word, token)
@@ -253,12 +257,8 @@ def _spelt(number: Decimal) -> str:
     return f"{digits}em{-exponent}" if exponent else digits
 
 
-def _pattern(option: Option) -> str:
-    return option.spelt(f"(?P<value>{_NUMBER if option.kind == 'number' else _WHOLE})")
-
-
 def _value(option: Option, text: str) -> Value:
-    match = re.fullmatch(_pattern(option), text)
+    match = re.fullmatch(option.pattern, text)
     if match is None or option.kind == "switch":
         return True
     if option.kind == "whole number":
