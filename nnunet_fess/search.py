@@ -27,6 +27,7 @@ def find(name: str) -> type:
     hints = _hints_at_the_end()
     try:
         from nnunet_fess.trainers import NameRefused, build
+        from nnunet_fess.trainers.missing import missing_packages
     except Exception as error:
         hints[name] = (
             f"nnunet-fess in {DIRECTORY.parent} does not work with {sys.executable}: {type(error).__name__}: {error}. Install "
@@ -36,9 +37,10 @@ def find(name: str) -> type:
         try:
             return build(name)
         except NameRefused as error:
+            hints[name] = missing_packages(name) or str(error)
             if _is_ddp_worker() and not _other_folders():
-                raise  # no hook is asked there, and the last that the command shows is the message of the worker's exception
-            hints[name] = str(error)
+                # No hook is asked there, and the last that the command shows is the message of the worker's exception.
+                raise NameRefused(hints[name]) from error
     if not any(_defines(folder, name) for folder in _other_folders()):
         print(f"nnunet-fess: {hints[name]}", file=sys.stderr)
     raise AttributeError(hints[name])

@@ -25,8 +25,10 @@ from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm
+from nnunet_fess.trainers.missing import TERMS
 from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
+from nnunet_fess.trainers.registry import registry
 from nnunet_fess.trainers.seeding import RepeatableAugmenter, augmentation_in_process, seed_everything
 from nnunet_fess.trainers.terms import feature_loss, spatial_loss
 
@@ -166,6 +168,8 @@ class ComposedTrainer(nnUNetTrainer):
                 "on a GPU). Leave _bf16 out of the trainer's name."
             )
         super().on_train_start()
+        for term, origin in registry().provenance(self.trainer_name.loss).items():
+            self.print_to_log_file(f"The loss term {term} is that of {origin['distribution']} {origin['version']}.")
         for remark in self.trainer_name.remarks:
             self.print_to_log_file(f"WARNING: {remark}")
 
@@ -247,6 +251,7 @@ class ComposedTrainer(nnUNetTrainer):
         # One more write instead of a copy of nnU-Net's method, which changes from release to release.
         checkpoint = torch.load(partial, map_location="cpu", weights_only=False)
         checkpoint[_STATE] = {"components": self.loss.components.state_dict()}
+        checkpoint[_STATE][TERMS] = registry().provenance(self.trainer_name.loss)
         if self.loss.feature is not None:
             feature = {"name": self._feature_name, "state": self.loss.feature.state_dict(), "optimizer": adopted}
             checkpoint[_STATE]["feature"] = feature
