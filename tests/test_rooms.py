@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("nnunet_fess", "nnunet_fess.errors"),
     ("nnunet_fess.files", "nnunet_fess.folders", "nnunet_fess.machine", "nnunet_fess.extension", "nnunet_fess.streams"),
-    ("nnunet_fess.arguments", "nnunet_fess.program", "nnunet_fess.plugin", "nnunet_fess.processes"),
+    ("nnunet_fess.arguments", "nnunet_fess.program", "nnunet_fess.plugin", "nnunet_fess.processes", "nnunet_fess.pictures"),
     ("nnunet_fess.losses", "nnunet_fess.networks", "dataset_conversion"),
     ("nnunet_fess.trainers", "nnunet_fess.plans"),
     ("nnunet_fess.search",),

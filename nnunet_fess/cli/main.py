@@ -21,7 +21,7 @@ COMMANDS = {
     "plans": ("nnunet_fess.cli.plans", "plans for another network, patch or batch size, or for a CPU"),
     "cpu-plans": ("nnunet_fess.cli.cpu_plans", "the same as plans --cpu"),
     "share": ("nnunet_fess.cli.share", "a copy of a model that predicts without this package"),
-    "preview": ("nnunet_fess.cli.preview", "draw the contour that a trainer would see on a case of yours"),
+    "preview": ("nnunet_fess.cli.preview", "draw what a loss sees on a case of yours: contours, weights"),
     "doctor": ("nnunet_fess.cli.doctor", "what is wrong with this installation, and what to do"),
     "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }

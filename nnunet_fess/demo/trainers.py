@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.trainers.naming import NotOurs, parse
+from nnunet_fess.trainers.registry import registry, stock_trainers
 
 DEFAULT = ("nnUNetTrainerDiceCE", "nnUNetTrainerFESS", "nnUNetTrainerCWCD")
 
@@ -52,10 +50,11 @@ def choose(names: Sequence[str], seed: int) -> list[DemoTrainer]:
 
 
 def _choose(name: str, seed: int) -> DemoTrainer:
+    catalogue = registry().catalogue
     try:
-        parsed = parse(name)
+        parsed = parse(name, catalogue)
     except NotOurs as error:
-        if name in _nnunet_trainers():
+        if name in stock_trainers():
             return DemoTrainer(name, name, None)
         raise UserError(f"--trainers: {error}; nor is it one of nnU-Net's.") from None
     except ValueError as error:
@@ -67,13 +66,6 @@ def _choose(name: str, seed: int) -> DemoTrainer:
         "noMirroring": "noMirroring",
         **dict(zip(parsed.options, spelt, strict=True)),
     }
-    full = parse("_".join([base, *(suffixes[option.key] for option in parsed.loss.options if option.key in suffixes)]))
+    ordered = [suffixes[option.key] for option in parsed.loss.options if option.key in suffixes]
+    full = parse("_".join([base, *ordered]), catalogue)
     return DemoTrainer(name, full.name, int(full["epochs"] or 0))
-
-
-def _nnunet_trainers() -> set[str]:
-    """Names of the trainers in nnU-Net's own folder, read as text: importing all of them takes half a minute and can fail."""
-    spec = importlib.util.find_spec("nnunetv2")
-    roots = spec.submodule_search_locations if spec else None
-    files = [file for root in roots or () for file in Path(root, "training", "nnUNetTrainer").rglob("*.py")]
-    return {name for file in files for name in re.findall(r"^class (\w+)\(", file.read_text("utf-8"), re.MULTILINE)}
