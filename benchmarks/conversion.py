@@ -29,10 +29,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from provenance import commit, processor
 
 from dataset_conversion.cli import main as convert
-from dataset_conversion.report import versions
+from dataset_conversion.report import LIBRARIES
+from nnunet_fess.machine import commit, processor, versions
 
 with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints what variables are not set; our output is JSON
     from nnunetv2.dataset_conversion.Dataset137_BraTS21 import copy_BraTS_segmentation_and_convert_labels_to_nnUNet
@@ -123,8 +123,8 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "load": [round(load, 1) for load in os.getloadavg()],
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": versions(),
-        "commit": commit(),
+        "versions": versions(LIBRARIES),
+        "commit": commit(Path(__file__).parent),
     }
 
 

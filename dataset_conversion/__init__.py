@@ -1,1 +1,1 @@
-"""Converters from the raw downloads of BraTS and AbdomenCT-1K to nnU-Net's raw format."""
+"""Converters from raw downloads (`datasets`) to nnU-Net's raw format, and folds for it."""

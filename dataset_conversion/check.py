@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 import nibabel as nib
 import numpy as np
 
-from dataset_conversion import geometry, twins, volumes
+from dataset_conversion import twins, volumes
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL
 from dataset_conversion.sources import Case, SourceFile
+from dataset_conversion.volumes import geometry
 
 Found = TypeVar("Found")
 
@@ -273,7 +274,7 @@ def _doubts(header: nib.Nifti1Header, task: Task) -> list[str]:
     doubts = []
     if geometry.affine_of(header) is None:
         doubts.append("the header says nothing about orientation")
-    if task.case.scan.stratum == "CT" and np.array_equal(geometry.spacing_of(header), [1, 1, 1]):
+    if task.case.scan.ct and np.array_equal(geometry.spacing_of(header), [1, 1, 1]):
         doubts.append("spacing is (1, 1, 1) mm, which no CT has: the true spacing was lost; left as it is")
     return doubts
 

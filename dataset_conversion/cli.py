@@ -1,4 +1,4 @@
-"""`nnunet_fess convert DATASET SOURCE…`, also `python -m dataset_conversion.DATASET SOURCE…`."""
+"""`nnunet_fess convert DATASET SOURCE…`, also `python -m dataset_conversion DATASET SOURCE…`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from dataset_conversion.catalogue import datasets
-from dataset_conversion.core import Options, convert
+from dataset_conversion.datasets import datasets
 from dataset_conversion.errors import ConversionError, NothingFoundError
 from dataset_conversion.facts import Dataset
-from dataset_conversion.parallel import available_cpus
+from dataset_conversion.pipeline import Options, convert
 from dataset_conversion.places import raw_to_write
 from dataset_conversion.sources import list_files, resolve
 from dataset_conversion.write import TRANSFERS
-from nnunet_fess import arguments
-from nnunet_fess.errors import UserError
+from nnunet_fess import arguments, program
+from nnunet_fess.machine import cores
 
-EPILOG = """exit code: 0 done, 1 a problem with the data or the options (all problems are listed, nothing is written),
-2 wrong arguments, 130 interrupted."""
+EXIT_CODES = """exit code: 0 done, 1 a problem with the data or the options (all problems are listed, nothing is written),
+2 wrong arguments, 130 interrupted (the same command goes on)."""
+EPILOG = f"""Every voxel of every file is read and judged; then DatasetXXX_Name is written into the folder that nnUNet_raw
+names, which must be there (--raw DIR may be new): images, labels, dataset.json, and splits_final.json, whose folds never
+separate the scans of one patient. A fifth of the labelled cases is held out as a test set (--test-fraction). The download is
+never changed, an existing dataset only replaced with --overwrite. --dry-run checks and writes nothing.
+
+options:  nnunet_fess convert DATASET --help
+more:     docs/how-to/convert-any-dataset.md, and one page per dataset beside it
+
+{EXIT_CODES}"""
 
 
 def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
@@ -48,7 +56,7 @@ def _add_arguments(parser: argparse.ArgumentParser, dataset: Dataset) -> None:
         "-np",
         dest="workers",
         type=arguments.whole_number(1),
-        default=min(8, available_cpus()),
+        default=min(8, cores()),
         metavar="N",
         help="processes (%(default)s)",
     )
@@ -131,13 +139,25 @@ def _looks_like(dataset: Dataset, sources: Sequence[str]) -> str:
     return ""
 
 
+def _described(dataset: Dataset) -> str:
+    wanted = "\n".join(f"  {edition.example}" for edition in dataset.editions)
+    return (
+        f"{dataset.about['description']}.\n\nSOURCE has, at any depth:\n{wanted}\n\n"
+        f"It becomes Dataset{dataset.default_id}_{dataset.title} in nnUNet_raw; see docs/how-to/convert-{dataset.name}.md."
+    )
+
+
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """One command per dataset."""
     parser = arguments.parser(prog, "Write a raw download in nnU-Net's format.", EPILOG)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for dataset in datasets().values():
         command = commands.add_parser(
-            dataset.name, help=dataset.about["description"], epilog=EPILOG, formatter_class=parser.formatter_class
+            dataset.name,
+            help=dataset.about["description"],
+            description=_described(dataset),
+            epilog=EXIT_CODES,
+            formatter_class=parser.formatter_class,
         )
         _add_arguments(command, dataset)
     return parser
@@ -146,25 +166,20 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -> int:
     """Convert one download; returns the exit code."""
     chosen = make_parser(prog).parse_args(argv)
-    dataset = datasets()[chosen.dataset]
+    name = f"{prog} {chosen.dataset}"
+    return program.run(name, lambda: _run(datasets()[chosen.dataset], chosen, name))
+
+
+def _run(dataset: Dataset, chosen: argparse.Namespace, name: str) -> int:
     try:
         convert(dataset, chosen.sources, _options(dataset, chosen))
     except NothingFoundError as error:
-        print(f"{prog} {dataset.name}: {error}{_looks_like(dataset, chosen.sources)}", file=sys.stderr)
-        return 1
-    except (UserError, OSError) as error:
-        print(f"{prog} {dataset.name}: {error}", file=sys.stderr)
-        return 1
+        raise NothingFoundError(f"{error}{_looks_like(dataset, chosen.sources)}") from error
     except KeyboardInterrupt:
-        print(f"{prog} {dataset.name}: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        print(f"{name}: interrupted; the same command goes on from here", file=sys.stderr)
+        return program.INTERRUPTED
     return 0
 
 
-def main_of(name: str) -> int:
-    """`python -m dataset_conversion.<name>`."""
-    return main([name, *sys.argv[1:]], prog="python -m dataset_conversion.cli")
-
-
 if __name__ == "__main__":
-    sys.exit(main(prog="python -m dataset_conversion.cli"))
+    sys.exit(main(prog="python -m dataset_conversion"))

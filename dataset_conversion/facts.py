@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 UNKNOWN = "unknown"  # the stratum of a scan whose names tell none
 LABEL = "label"  # the role of the reference segmentation; every other role is a channel
@@ -17,12 +17,13 @@ class Scan:
 
     Attributes:
         edition: name of the edition it belongs to.
-        id: nnU-Net case identifier. It carries edition and grade and never ends in four digits, which nnU-Net would
+        id: nnU-Net case identifier. It carries edition and stratum and never ends in four digits, which nnU-Net would
             take for a channel number.
         name: the download's own name.
         patient: the same key in every edition that numbers patients alike.
-        stratum: what splits are balanced by: grade, or modality ("CT" has no spacing of 1 mm by nature).
+        stratum: what splits are balanced by, such as grade or modality.
         needs_label: whether it lies where a label must be, so that a missing one is a defect and not a test case.
+        ct: whether it is a CT, whose voxels are never cubes of 1 mm by nature.
         maybe: patients who it may be as well, as far as its names tell; it stays with those of them who are there.
     """
 
@@ -32,7 +33,40 @@ class Scan:
     patient: str
     stratum: str
     needs_label: bool = False
+    ct: bool = False
     maybe: tuple[str, ...] = ()
+
+
+class Strata(NamedTuple):
+    """What the strata of a dataset are called in messages.
+
+    Attributes:
+        plural: such as "grades".
+        missing: what a scan whose names tell none lacks, why that matters and what to do.
+    """
+
+    plural: str = "strata"
+    missing: str = "its stratum is not known, which tells whose other scans it must stay with"
+
+
+STRATA = Strata()
+
+
+class Numbers(NamedTuple):
+    """Numbers by which a challenge knows its files.
+
+    Attributes:
+        key: their name in `original_names.json`.
+        pattern: finds the number in a file name, as its only group.
+    """
+
+    key: str
+    pattern: str
+
+
+def own_name(entry: Mapping[str, Any], text: str) -> str:
+    """The download's own name for a case of `original_names.json`: what most challenges want a prediction to be called."""
+    return f"{entry['name']}.nii.gz"
 
 
 class Foreign(NamedTuple):
@@ -57,14 +91,15 @@ class Edition:
         name: as in `Scan.edition`.
         title: for messages.
         match: path → (scan, role), or None for a file without a role. The path begins with the name of the SOURCE
-            folder itself, which may be the grade's.
+            folder itself, which may be the stratum's.
         example: what `match` recognises, for people: the path of an image and how the other files differ from it.
         labels: label value in the download → harmonised class. Where several values become one class, the first
             one stands for it on the way back.
         expected: stratum → number of labelled scans of the complete download; another is only worth a warning.
         in_parts: the download comes in parts, so that an image without mask is a test case and a mask without image
             is left out. Otherwise a folder that holds one labelled case must hold only labelled ones.
-        vsd: pattern with one group that finds the VSD id in a file name, or None.
+        numbers: the challenge's numbers in file names, or None.
+        upload: (case in `original_names.json`, the user's text) → name of a prediction's file for the challenge.
     """
 
     name: str
@@ -74,7 +109,8 @@ class Edition:
     labels: Mapping[int, int]
     expected: Mapping[str, int]
     in_parts: bool = False
-    vsd: str | None = None
+    numbers: Numbers | None = None
+    upload: Callable[[Mapping[str, Any], str], str] = own_name
 
 
 @dataclass(frozen=True)
@@ -101,6 +137,7 @@ class Dataset:
         group: the unit that no split may separate; the patient, unless patients cannot be told apart.
         reader: nnU-Net's reader, where its own choice is wrong.
         about: description, reference and licence for `dataset.json`.
+        strata: what its strata are called.
         foreign: what is mistaken for this dataset.
     """
 
@@ -114,4 +151,17 @@ class Dataset:
     about: Mapping[str, str]
     group: Callable[[Scan], str] = field(default=lambda scan: scan.patient)
     reader: str | None = None
+    strata: Strata = STRATA
     foreign: tuple[Foreign, ...] = ()
+
+    def edition(self, name: str) -> Edition:
+        """The edition of that name."""
+        return next(edition for edition in self.editions if edition.name == name)
+
+    def label_maps(self, target: str) -> dict[str, dict[int, int]]:
+        """Edition → label value in its files → value to write."""
+        collapse = self.targets[target].collapse
+        return {
+            edition.name: {value: collapse[harmonised] for value, harmonised in edition.labels.items()}
+            for edition in self.editions
+        }

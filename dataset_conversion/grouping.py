@@ -43,6 +43,22 @@ def drawn(members: Iterable[Member], seed: int) -> dict[str, list[Group]]:
     return {stratum: strata[stratum] for stratum in sorted(strata)}
 
 
+def refuse_few(members: Sequence[Member], fraction: float) -> None:
+    """Refuse fewer groups than training, validation and, if `fraction` of the cases is held out, a test set need.
+
+    Raises:
+        ConversionError: fewer than three, or two.
+    """
+    total = len({member.group for member in members})
+    if fraction and total < 3:
+        raise ConversionError(
+            f"{total} patient(s) with label: a test set besides training and validation needs at least 3; "
+            "use --test-fraction 0 or add patients"
+        )
+    if total < 2:
+        raise ConversionError(f"{total} patient(s) left for training: training and validation need at least 2; add patients")
+
+
 def hold_out(members: Sequence[Member], fraction: float, seed: int) -> set[str]:
     """Ids of a test set: whole groups, about `fraction` of the cases of each stratum.
 
@@ -51,13 +67,8 @@ def hold_out(members: Sequence[Member], fraction: float, seed: int) -> set[str]:
     """
     if fraction == 0:
         return set()
+    refuse_few(members, fraction)
     strata = drawn(members, seed)
-    total = sum(map(len, strata.values()))
-    if total < 3:
-        raise ConversionError(
-            f"{total} patient(s) with label: a test set besides training and validation needs at least 3; "
-            "use --test-fraction 0 or add patients"
-        )
     chosen: list[Group] = []
     for groups in strata.values():
         missing = fraction * sum(len(group.ids) for group in groups)
@@ -68,7 +79,7 @@ def hold_out(members: Sequence[Member], fraction: float, seed: int) -> set[str]:
     everyone = [group for groups in strata.values() for group in groups]
     if not chosen:
         chosen = [min(everyone, key=lambda group: len(group.ids))]
-    chosen = chosen[: total - 2]
+    chosen = chosen[: len(everyone) - 2]
     return {id for group in chosen for id in group.ids}
 
 
@@ -78,11 +89,9 @@ def folds(members: Sequence[Member], seed: int, number: int = 5) -> list[dict[st
     Raises:
         ConversionError: fewer than two groups.
     """
+    refuse_few(members, 0)
     strata = drawn(members, seed)
-    total = sum(map(len, strata.values()))
-    if total < 2:
-        raise ConversionError(f"{total} patient(s) left for training: training and validation need at least 2; add patients")
-    parts: list[list[Group]] = [[] for _ in range(min(number, total))]
+    parts: list[list[Group]] = [[] for _ in range(min(number, sum(map(len, strata.values()))))]
     for stratum, groups in strata.items():
         for group in sorted(groups, key=lambda group: -len(group.ids)):  # stable: the drawn order among equals
 

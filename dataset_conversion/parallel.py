@@ -19,11 +19,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, title: str) -> Iterator[Result]:
     """`function` of each job in the order of completion, with its progress on stderr.
 

@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset_conversion.converted import raw_folder
 from dataset_conversion.errors import ConversionError
-from nnunet_fess.folders import refuse_overlap
+from nnunet_fess.folders import folder, refuse_overlap
 
 
 def raw_to_write(given: str | None) -> Path:
@@ -20,7 +19,9 @@ def raw_to_write(given: str | None) -> Path:
     Raises:
         UserError: it is neither; a typo is not created.
     """
-    raw = raw_folder(given)
+    if not (given or os.environ.get("nnUNet_raw")):
+        raise ConversionError("where is nnU-Net's raw folder? Set the environment variable nnUNet_raw or give --raw DIR")
+    raw = folder("nnUNet_raw", given)
     if raw.is_dir() or (given and raw.absolute().parent.is_dir() and not os.path.lexists(raw)):
         return raw
     if os.path.lexists(raw) and raw.exists():
@@ -33,11 +34,11 @@ def raw_to_write(given: str | None) -> Path:
     raise ConversionError(f"{name} is {raw}, which does not exist.{meant} If it is right, make it:  mkdir -p {raw}")
 
 
-def refuse_target(folder: Path, roots: Sequence[Path], dataset_id: int, overwrite: bool) -> None:
+def refuse_target(target: Path, roots: Sequence[Path], dataset_id: int, overwrite: bool) -> None:
     """Refuse a dataset folder that cannot be written, or would hit something that is not ours.
 
     Args:
-        folder: the dataset's, in nnU-Net's raw folder.
+        target: the dataset's folder, in nnU-Net's raw folder.
         roots: SOURCE folders.
         dataset_id: its number.
         overwrite: it may be there, and will be replaced.
@@ -45,21 +46,21 @@ def refuse_target(folder: Path, roots: Sequence[Path], dataset_id: int, overwrit
     Raises:
         UserError: what is wrong with it.
     """
-    refuse_overlap(folder.parent)
+    refuse_overlap(target.parent)
     for root in roots:
-        if folder.is_relative_to(root):
-            raise ConversionError(f"the dataset would be written to {folder}, inside SOURCE {root}; choose another --raw")
-        if root.is_relative_to(folder):
-            raise ConversionError(f"SOURCE {root} lies in the dataset folder {folder}, which is replaced; move it elsewhere")
+        if target.is_relative_to(root):
+            raise ConversionError(f"the dataset would be written to {target}, inside SOURCE {root}; choose another --raw")
+        if root.is_relative_to(target):
+            raise ConversionError(f"SOURCE {root} lies in the dataset folder {target}, which is replaced; move it elsewhere")
     others = (os.environ.get(name) for name in ("nnUNet_preprocessed", "nnUNet_results"))
-    for place in (folder.parent, *(Path(other).expanduser() for other in others if other)):
+    for place in (target.parent, *(Path(other).expanduser() for other in others if other)):
         for other in sorted(place.glob(f"Dataset{dataset_id:03d}_*")):
-            if other.name != folder.name:
+            if other.name != target.name:
                 raise ConversionError(f"dataset id {dataset_id} is taken by {other}; choose another one with -d")
-    if folder.exists() and not folder.is_dir():
-        raise ConversionError(f"{folder} exists and is no folder; move it away")
-    if overwrite or not folder.exists():
-        refuse_unwritable(folder.parent)
+    if target.exists() and not target.is_dir():
+        raise ConversionError(f"{target} exists and is no folder; move it away")
+    if overwrite or not target.exists():
+        refuse_unwritable(target.parent)
 
 
 def refuse_unwritable(place: Path) -> None:
@@ -78,9 +79,9 @@ def refuse_unwritable(place: Path) -> None:
         ) from error
 
 
-def refuse_full_disk(folder: Path, needed: int) -> None:
+def refuse_full_disk(target: Path, needed: int) -> None:
     """Refuse before writing what cannot fit: `needed` bytes."""
-    place = existing(folder)
+    place = existing(target)
     free = shutil.disk_usage(place).free
     if needed > free:
         raise ConversionError(

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import re
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from dataset_conversion.check import Checked
 from dataset_conversion.errors import Problem
 from dataset_conversion.facts import Dataset, Target
+from nnunet_fess.machine import versions
 
 REPORT = "conversion_report.json"
 NAMES = "original_names.json"
 LIBRARIES = ("nnunet-fess", "numpy", "nibabel", "deflate", "isal")
-
-
-def to_json(content: Any) -> bytes:
-    """Readable JSON in the given key order: the order of regions matters to nnU-Net."""
-    return (json.dumps(content, indent=2) + "\n").encode()  # ASCII: file names need not be text
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path`, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(to_json(content))
-    part.replace(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the result depends on."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            found[library] = "not installed"
-    return found
 
 
 def report(
@@ -65,7 +39,7 @@ def report(
     return {
         "dataset": dataset.name,
         "options": options,
-        "versions": versions(),
+        "versions": versions(LIBRARIES),
         "warnings": list(warnings),
         "skipped": [vars(problem) for problem in sorted(skipped)],
         "same_voxels": [list(ids) for ids in same],
@@ -93,23 +67,23 @@ def report(
     }
 
 
-def names(dataset: Dataset, target: Target, checked: Sequence[Checked]) -> dict[str, Any]:
+def names(dataset: Dataset, target: str, checked: Sequence[Checked]) -> dict[str, Any]:
     """Content of `original_names.json`: all that turns a prediction back into the challenge's file."""
-    editions = {edition.name: edition for edition in dataset.editions}
     cases = {}
     for result in checked:
         scan = result.case.scan
         entry: dict[str, Any] = {"edition": scan.edition, "name": scan.name}
         entry["files"] = {role: file.source.relative for role, file in sorted(result.files.items())}
-        if pattern := editions[scan.edition].vsd:
-            found = {role: re.search(pattern, file.source.path.name, re.IGNORECASE) for role, file in result.files.items()}
-            entry["vsd"] = {role: hit[1] for role, hit in sorted(found.items()) if hit}
+        if numbers := dataset.edition(scan.edition).numbers:
+            names = {role: file.source.path.name for role, file in result.files.items()}
+            found = {role: re.search(numbers.pattern, name, re.IGNORECASE) for role, name in names.items()}
+            entry[numbers.key] = {role: hit[1] for role, hit in sorted(found.items()) if hit}
         cases[scan.id] = entry
     return {
         "dataset": dataset.name,
         "labels": {
-            edition.name: {str(value): target.collapse[harmonised] for value, harmonised in edition.labels.items()}
-            for edition in dataset.editions
+            edition: {str(value): written for value, written in values.items()}
+            for edition, values in dataset.label_maps(target).items()
         },
         "cases": cases,
     }

@@ -7,16 +7,20 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
 from dataset_conversion import volumes
-from dataset_conversion.converted import find, load
+from dataset_conversion.converted import load
+from dataset_conversion.datasets import datasets
 from dataset_conversion.errors import ConversionError, Problem, table
+from dataset_conversion.facts import own_name
+from dataset_conversion.places import refuse_unwritable
 from dataset_conversion.report import NAMES
+from nnunet_fess import arguments, program
+from nnunet_fess.folders import find_dataset
 from nnunet_fess.streams import progress
 
 
@@ -26,20 +30,6 @@ def inverse(labels: dict[str, int]) -> dict[int, int]:
     for value, written in labels.items():
         result.setdefault(written, int(value))
     return result
-
-
-def challenge_name(entry: dict[str, Any], text: str) -> str:
-    """The file name under which the challenge wants the case.
-
-    Raises:
-        ConversionError: it needs the VSD id, and the download's file names had none.
-    """
-    if "vsd" not in entry:
-        return f"{entry['name']}{volumes.ENDING}"
-    # the evaluation server identifies a case by the id of its FLAIR file
-    if "flair" not in entry["vsd"]:
-        raise ConversionError(f"{entry['name']}: the VSD id of its FLAIR is not known, as the file's name had none")
-    return f"VSD.{text}.{entry['vsd']['flair']}.mha"
 
 
 def restore(predictions: Path, output: Path, dataset: Path, text: str) -> int:
@@ -56,10 +46,12 @@ def restore(predictions: Path, output: Path, dataset: Path, text: str) -> int:
         raise ConversionError(f"{predictions}: no prediction ({volumes.ENDING}) there")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConversionError(f"{output} exists and is not empty; choose another folder")
+    refuse_unwritable(output.absolute().parent)
     staging = output.with_name(f".{output.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     problems = []
+    known = datasets().get(names["dataset"])
     try:
         for path in progress(files, "restore", len(files), "prediction"):
             id = path.name.removesuffix(volumes.ENDING)
@@ -67,7 +59,8 @@ def restore(predictions: Path, output: Path, dataset: Path, text: str) -> int:
                 if id not in names["cases"]:
                     raise ConversionError(f"is no case of {dataset.name}")
                 entry = names["cases"][id]
-                _restore_one(path, staging / challenge_name(entry, text), inverse(names["labels"][entry["edition"]]))
+                upload = known.edition(entry["edition"]).upload if known else own_name
+                _restore_one(path, staging / upload(entry, text), inverse(names["labels"][entry["edition"]]))
             except ConversionError as error:
                 problems.append(Problem(id, path.name, str(error)))
         if problems:
@@ -103,19 +96,19 @@ def _restore_one(source: Path, target: Path, values: dict[int, int]) -> None:
 
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess restore") -> int:
     """Restore a folder of predictions; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=prog, description="Give predictions the challenge's labels and file names.")
+    parser = arguments.parser(prog, "Give predictions the challenge's labels and file names.")
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="folder that nnUNetv2_predict wrote")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder to make")
     parser.add_argument("-d", dest="dataset", required=True, metavar="DATASET", help="number, name or folder")
-    parser.add_argument("--text", default="nnunet_fess", help="BraTS 2016: VSD.TEXT.ID.mha (%(default)s)")
+    parser.add_argument("--text", default="nnunet_fess", help="in file names of challenges that want one (%(default)s)")
     parser.add_argument("--raw", metavar="DIR", help="nnU-Net's raw folder (the environment variable nnUNet_raw)")
     chosen = parser.parse_args(argv)
-    try:
-        dataset = find(chosen.dataset, chosen.raw)
-        number = restore(chosen.predictions, chosen.output, dataset, chosen.text)
-    except (ConversionError, OSError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
+    return program.run(prog, lambda: _run(chosen))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    dataset = find_dataset(chosen.dataset, "nnUNet_raw", chosen.raw)
+    number = restore(chosen.predictions, chosen.output, dataset, chosen.text)
     names = load(dataset, NAMES)
     for edition, labels in names["labels"].items():
         lost = sorted(int(value) for value in labels if int(value) not in inverse(labels).values())

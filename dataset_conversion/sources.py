@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from dataset_conversion.errors import ConversionError, NothingFoundError, Problem
-from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Scan
+from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Scan
 from dataset_conversion.twins import keep_together
 
 ARCHIVES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".rar")
@@ -184,16 +184,16 @@ def index(roots: Sequence[Path], dataset: Dataset, channels: Sequence[str]) -> I
     return result
 
 
-def overlapping(cases: Sequence[Case], edition: str) -> list[Case]:
-    """The cases of `edition` whose group also has cases of another edition."""
+def overlapping(cases: Sequence[Case], edition: str) -> set[str]:
+    """Ids of the cases of `edition` whose group also has cases of another edition."""
     elsewhere = {case.group for case in cases if case.scan.edition != edition}
-    return [case for case in cases if case.scan.edition == edition and case.group in elsewhere]
+    return {case.scan.id for case in cases if case.scan.edition == edition and case.group in elsewhere}
 
 
-def drop_overlap(found: Index, edition: str) -> None:
+def drop_overlap(found: Index, edition: Edition) -> None:
     """Leave out the scans of `edition` whose group also has scans of another edition."""
-    dropped = {case.scan.id for case in overlapping(found.cases, edition)}
-    found.warnings.append(f"{len(dropped)} scans of BraTS {edition} left out: their patients have scans in the other edition")
+    dropped = overlapping(found.cases, edition.name)
+    found.warnings.append(f"{len(dropped)} scans of {edition.title} left out: their patients have scans in the other edition")
     found.cases = [case for case in found.cases if case.scan.id not in dropped]
 
 
@@ -222,20 +222,20 @@ def _incomplete(scan: Scan, files: dict[str, list[SourceFile]], channels: Sequen
 
 
 def _check_strata(index: Index, dataset: Dataset) -> None:
-    """One patient has one grade, or its key does not mean what we think; over several editions it must be known."""
+    """One patient has one stratum, or its key does not mean what we think; over several editions it must be known."""
     strata: dict[str, dict[str, str]] = defaultdict(dict)
     for case in index.cases:
         if case.labelled and case.scan.stratum != UNKNOWN:
             strata[case.scan.patient][case.scan.stratum] = case.scan.id
     for case in index.cases if len(dataset.editions) > 1 else ():
         if case.labelled and case.scan.stratum == UNKNOWN:
-            message = "no folder HGG or LGG above it, which tells whose other scans it must stay with; restore the folder"
-            index.problems.append(Problem(case.scan.id, next(iter(case.files.values())).relative, message))
+            file = next(iter(case.files.values())).relative
+            index.problems.append(Problem(case.scan.id, file, dataset.strata.missing))
     for patient, found in sorted(strata.items()):
         if len(found) > 1:
             listed = ", ".join(f"{stratum} ({id})" for stratum, id in sorted(found.items()))
-            for id in found.values():
-                index.problems.append(Problem(id, "-", f"patient {patient} has two grades: {listed}; keep one of them"))
+            message = f"patient {patient} has two {dataset.strata.plural}: {listed}; keep one of them"
+            index.problems += [Problem(id, "-", message) for id in found.values()]
 
 
 def _recognise(cases: list[Case], dataset: Dataset) -> None:
@@ -281,7 +281,7 @@ def _refuse_half(index: Index, dataset: Dataset, roots: Sequence[Path], orphans:
 
 def _wanted(dataset: Dataset, edition: str, others: Sequence[str]) -> str:
     """What file names are wanted, and what is there in their place (`others`: paths with the SOURCE folder's name first)."""
-    (example,) = (known.example for known in dataset.editions if known.name == edition)
+    example = dataset.edition(edition).example
     shown = [name.partition("/")[2] for name in others]
     volumes = [name for name in shown if name.lower().endswith(VOLUMES)]
     archives = [name for name in shown if name.lower().endswith(ARCHIVES)]

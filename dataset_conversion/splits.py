@@ -20,8 +20,9 @@ import numpy as np
 from dataset_conversion.converted import load
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.grouping import Group, Member, drawn
-from dataset_conversion.report import REPORT, write_json
+from dataset_conversion.report import REPORT
 from nnunet_fess import arguments
+from nnunet_fess.files import write_json
 
 SPLITS = "splits_final.json"
 Fold = dict[str, Any]  # "train" and "val" for nnU-Net, and "subset": how one of ours came about

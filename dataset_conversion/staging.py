@@ -12,12 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dataset_conversion.errors import ConversionError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two conversions of one dataset at the same time are then not noticed
-    fcntl = None  # type: ignore[assignment]
+from nnunet_fess.files import PARTIAL, held_alone
 
 
 @contextlib.contextmanager
@@ -32,30 +27,41 @@ def staged(folder: Path, identity: str, say: Callable[[str], None]) -> Iterator[
         say: told what was found of an earlier run.
 
     Raises:
-        ConversionError: another process is writing the same dataset.
+        UserError: another process is writing the same dataset.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f".{folder.name}.lock")
+    with held_alone(lock, f"another process is writing {folder}; wait for it"):
+        try:
+            with _staged(folder, identity, say) as staging:
+                yield staging
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _staged(folder: Path, identity: str, say: Callable[[str], None]) -> Iterator[Path]:
+    """`staged` for the one process that may."""
     staging = folder.with_name(f".{folder.name}.partial-{identity[:12]}")
     for other in sorted(folder.parent.glob(f".{folder.name}.partial-*")):
         if other != staging:
-            with _locked(other):
-                say(f"an unfinished conversion of another source or with other options was found and removed: {other}")
-                shutil.rmtree(other)
+            say(f"an unfinished conversion of another source or with other options was found and removed: {other}")
+            shutil.rmtree(other)
     if staging.exists():
         say(f"going on with an unfinished conversion: {staging}")
-    staging.mkdir(parents=True, exist_ok=True)
-    with _locked(staging):
-        for part in staging.rglob(".*.part"):
-            part.unlink()
-        try:
-            yield staging
-        except Exception:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        remove_replaced(folder)
-        if os.path.lexists(folder):
-            folder.rename(_replaced(folder))
-        staging.rename(folder)
-        remove_replaced(folder)
+    staging.mkdir(exist_ok=True)
+    for part in staging.rglob(f".*{PARTIAL}"):
+        part.unlink()
+    try:
+        yield staging
+    except Exception:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    remove_replaced(folder)
+    if os.path.lexists(folder):
+        folder.rename(_replaced(folder))
+    staging.rename(folder)
+    remove_replaced(folder)
 
 
 def remove_replaced(folder: Path) -> None:
@@ -72,22 +78,3 @@ def _remove(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` alone; the lock ends with the process, so none is left behind."""
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConversionError(f"another process is writing {folder}; wait for it") from error
-        except OSError:
-            pass  # a file system without locks: two conversions at the same time are then not noticed
-        yield
-    finally:
-        os.close(descriptor)

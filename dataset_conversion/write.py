@@ -11,10 +11,12 @@ from pathlib import Path
 
 import nibabel as nib
 
-from dataset_conversion import geometry, volumes
+from dataset_conversion import volumes
 from dataset_conversion.check import Checked, CheckedFile, mapped
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL
+from dataset_conversion.volumes import geometry
+from nnunet_fess.files import whole, write_bytes
 
 TRANSFERS = ("copy", "hardlink", "symlink", "reference")
 
@@ -109,22 +111,20 @@ def write(job: Job) -> Written:
 
 
 def _transfer(file: CheckedFile, target: Path, how: str) -> int:
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
-    if how == "copy":
-        if not (target.exists() and zlib.crc32(target.read_bytes()) == file.crc32):
-            shutil.copyfile(file.source.path, part)
-            part.replace(target)
+    if how == "copy" and target.exists() and zlib.crc32(target.read_bytes()) == file.crc32:
         return file.size
-    target.unlink(missing_ok=True)
-    if how == "hardlink":
-        try:
-            os.link(file.source.path.resolve(), part)
-        except OSError as error:
-            raise ConversionError(f"cannot be hard-linked ({error.strerror}); use --transfer copy or symlink") from error
-    else:  # a referenced dataset still needs files of the right name in imagesTs
-        part.symlink_to(file.source.path)
-    part.replace(target)
+    target.unlink(missing_ok=True)  # two names of one file are not renamed into one
+    with whole(target) as part:
+        part.unlink(missing_ok=True)
+        if how == "copy":
+            shutil.copyfile(file.source.path, part)
+        elif how == "hardlink":
+            try:
+                os.link(file.source.path.resolve(), part)
+            except OSError as error:
+                raise ConversionError(f"cannot be hard-linked ({error.strerror}); use --transfer copy or symlink") from error
+        else:  # a referenced dataset still needs files of the right name in imagesTs
+            part.symlink_to(file.source.path)
     return file.size
 
 
@@ -146,7 +146,5 @@ def _refuse_changed(file: CheckedFile) -> None:
 
 
 def _replace(target: Path, content: bytes) -> int:
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(content)
-    part.replace(target)
+    write_bytes(target, content)
     return len(content)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dataset_conversion.check import BLOCK, UNMAPPED, _judge_flip, correlation_ratio, looked_up
 from dataset_conversion.errors import ConversionError
-from dataset_conversion.geometry import flip
 from dataset_conversion.volumes import Volume
+from dataset_conversion.volumes.geometry import flip
 
 LABEL_MAP = {0: 0, 2: 1, 1: 2, 4: 3}
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dataset_conversion.catalogue import datasets
 from dataset_conversion.cli import main, make_parser
+from dataset_conversion.datasets import datasets
 
 DATASETS = {
     "brats2016": ["brats2016"],
@@ -141,7 +141,7 @@ def test_option_that_makes_no_sense_for_abdomenct1k(name: str, option: str, laid
 
 
 def test_module_runs_as_a_command(laid_out: Path, raw: Path) -> None:
-    command = [sys.executable, "-m", "dataset_conversion.brats2017", str(laid_out / "brats2017"), "--dry-run"]
+    command = [sys.executable, "-m", "dataset_conversion", "brats2017", str(laid_out / "brats2017"), "--dry-run"]
     result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "nnUNet_raw": str(raw)})
     assert result.returncode == 0, result.stderr
     assert "4 scans of 4 patients" in result.stdout

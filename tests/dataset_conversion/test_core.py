@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dataset_conversion import core, places, write
+from dataset_conversion import pipeline, places, write
 from dataset_conversion.cli import main
 
 HGG = "MICCAI_BraTS17_Data_Training/HGG"
@@ -874,7 +874,7 @@ def test_source_that_changes_meanwhile(
     download, raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = download("brats2017")
-    check = core._check
+    check = pipeline._check
 
     def change_after(*arguments: object) -> object:
         checked = check(*arguments)
@@ -882,7 +882,7 @@ def test_source_that_changes_meanwhile(
             volume.voxels += 1
         return checked
 
-    monkeypatch.setattr(core, "_check", change_after)
+    monkeypatch.setattr(pipeline, "_check", change_after)
     assert "changed while it was being converted; leave SOURCE alone" in refused(["brats2017", str(root)], capsys)
     assert not list(raw.iterdir())
 

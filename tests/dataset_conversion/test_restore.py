@@ -88,9 +88,9 @@ def test_all_problems_at_once_and_nothing_written(predictions, tmp_path: Path, c
     [
         (["nowhere", "out", "-d", "517"], "nowhere: no such folder"),
         (["predictions", "predictions", "-d", "517"], "predictions exists and is not empty; choose another folder"),
-        (["predictions", "out", "-d", "518"], "dataset 518: one folder expected in"),
+        (["predictions", "out", "-d", "518"], "dataset 518: expected one folder Dataset518_* in"),
         (["predictions", "out", "-d", "."], "has no original_names.json: it was not made by nnunet_fess convert"),
-        (["predictions", "out", "-d", "Dataset9"], "dataset Dataset9: no such folder as "),
+        (["predictions", "out", "-d", "Dataset9"], "dataset Dataset9: expected one folder Dataset9 in"),
     ],
 )
 def test_refused(arguments: list[str], message: str, predictions, tmp_path: Path, monkeypatch, capsys) -> None:

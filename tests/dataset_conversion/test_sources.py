@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion import brats2016_2017, sources
-from dataset_conversion.brats2017 import DATASET
+from dataset_conversion import sources
+from dataset_conversion.datasets import brats2016_2017
+from dataset_conversion.datasets.brats2017 import DATASET
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.facts import LABEL
 from dataset_conversion.sources import index, resolve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dataset_conversion.cli import main
-from dataset_conversion.errors import ConversionError
 from dataset_conversion.staging import staged
+from nnunet_fess.errors import UserError
 
 TARGET = "Dataset516_BraTS2016"
 
@@ -25,7 +24,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def start(laid_out: Path, raw: Path, workers: int, slow: str) -> subprocess.Popen:
     """The converter in a process of its own, in which `slow` takes a while so that a signal can hit it."""
     code = (
-        "import sys, time, dataset_conversion.write as w, dataset_conversion.core as c\n"
+        "import sys, time, dataset_conversion.write as w, dataset_conversion.pipeline as c\n"
         f"original = w.{slow}\n"
         f"def slowly(*a):\n    r = original(*a)\n    time.sleep(0.15)\n    return r\n"
         f"w.{slow} = slowly\n"
@@ -74,7 +73,7 @@ def test_killed_while_checking(laid_out: Path, raw: Path, expected: dict[str, by
 
 
 def test_workers_end_with_the_converter(laid_out: Path, raw: Path, expected: dict[str, bytes]) -> None:
-    command = [sys.executable, "-m", "dataset_conversion.cli", "brats2016", str(laid_out / "brats2016")]
+    command = [sys.executable, "-m", "dataset_conversion", "brats2016", str(laid_out / "brats2016")]
     process = subprocess.Popen([*command, "--raw", str(raw), "-np", "2"], stderr=subprocess.DEVNULL)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.exists():
@@ -156,12 +155,11 @@ def test_old_dataset_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["target", "target/new"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs flock")
 @pytest.mark.parametrize("other", ["id", "other options"])
 def test_two_at_a_time_are_refused(other: str, tmp_path: Path) -> None:
     with (
         staged(tmp_path / "target", "id", print),
-        pytest.raises(ConversionError, match="another process is writing"),
+        pytest.raises(UserError, match="another process is writing"),
         staged(tmp_path / "target", other, print),
     ):
         pass

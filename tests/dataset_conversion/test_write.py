@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from dataset_conversion import brats2017
 from dataset_conversion.check import Task, check
+from dataset_conversion.datasets import brats2017
 from dataset_conversion.facts import LABEL
 from dataset_conversion.sources import Case, SourceFile
 from dataset_conversion.write import Job, write

@@ -9,11 +9,11 @@ from pathlib import Path, PurePath
 import downloads
 import pytest
 
-from dataset_conversion.brats2021 import match
 from dataset_conversion.cli import main
+from dataset_conversion.datasets.brats2021 import match
 from dataset_conversion.facts import LABEL
 
-CASE = Path(__file__).resolve().parents[3] / "shared" / "data" / "brats2021" / "BraTS2021_00006"
+CASE = Path(__file__).resolve().parents[4] / "shared" / "data" / "brats2021" / "BraTS2021_00006"
 
 
 @pytest.mark.parametrize(

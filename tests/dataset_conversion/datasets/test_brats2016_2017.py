@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion.brats2016_2017 import DATASET
-from dataset_conversion.core import Options, _partition
+from dataset_conversion.datasets.brats2016_2017 import DATASET
+from dataset_conversion.pipeline import _partition
 from dataset_conversion.sources import Index, drop_overlap, index
 
-NAMES = Path(__file__).resolve().parents[3] / "shared" / "data" / "brats16_17_names.json"
+NAMES = Path(__file__).resolve().parents[4] / "shared" / "data" / "brats16_17_names.json"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_ids_are_unique_and_no_channel_number(found: Index) -> None:
 
 @pytest.mark.parametrize(("edition", "scans"), [("2016", 285 + 58), ("2017", 274 + 28 + 88)])
 def test_dropping_the_overlap_of_one_edition(found: Index, edition: str, scans: int) -> None:
-    drop_overlap(found, edition)
+    drop_overlap(found, DATASET.edition(edition))
     assert len(found.cases) == scans
 
 
@@ -77,7 +77,7 @@ def test_dropping_the_overlap_of_one_edition(found: Index, edition: str, scans: 
 def test_splits_of_the_real_cohort(found: Index, seed: int) -> None:
     groups = {case.scan.id: case.group for case in found.cases}
     grades = {case.scan.id: case.scan.stratum for case in found.cases}
-    test, splits = _partition(found.cases, Options(518, Path(), "regions", ("flair",), 0.2, seed))
+    test, splits = _partition(found.cases, 0.2, seed)
     sides = [test, *(set(fold["val"]) for fold in splits)]
     assert sorted(id for side in sides for id in side) == sorted(groups)
     for position, side in enumerate(sides):

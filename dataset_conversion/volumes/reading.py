@@ -16,8 +16,8 @@ from isal import igzip, isal_zlib
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from dataset_conversion import metaimage
 from dataset_conversion.errors import ConversionError
+from dataset_conversion.volumes import metaimage
 
 GZIP = b"\x1f\x8b"
 ENDING = ".nii.gz"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from dataset_conversion import brats, brats2016, brats2017
+from dataset_conversion.datasets import brats, brats2016, brats2017
 from dataset_conversion.facts import Dataset, Scan
 
 
@@ -31,10 +29,6 @@ DATASET = Dataset(
         "licence": "as agreed with the organisers; not to be passed on",
     },
     group=group,
+    strata=brats.STRATA,
     foreign=brats.FOREIGN,
 )
-
-if __name__ == "__main__":
-    from dataset_conversion.cli import main_of
-
-    sys.exit(main_of(DATASET.name))

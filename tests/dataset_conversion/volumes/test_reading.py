@@ -11,7 +11,7 @@ import pytest
 
 from dataset_conversion import volumes
 from dataset_conversion.errors import ConversionError
-from dataset_conversion.geometry import repaired
+from dataset_conversion.volumes.geometry import repaired
 
 VOXELS = np.random.default_rng(0).integers(-5, 900, (7, 8, 9)).astype(np.int16)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import PurePath
 
 from dataset_conversion.facts import LABEL, Dataset, Edition, Foreign, Scan, Target
@@ -23,7 +22,7 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
         return None
     name, number, channel = found.groups()
     is_image = channel or IMAGES.fullmatch(path.parent.name)
-    return Scan(EDITION.name, f"AbdomenCT1K_{number}_CT", name, number, "CT"), "ct" if is_image else LABEL
+    return Scan(EDITION.name, f"AbdomenCT1K_{number}_CT", name, number, "CT", ct=True), "ct" if is_image else LABEL
 
 
 # 62 public images have no mask, so a missing mask is no defect.
@@ -58,8 +57,3 @@ DATASET = Dataset(
     reader="NibabelIOWithReorient",
     foreign=FOREIGN,
 )
-
-if __name__ == "__main__":
-    from dataset_conversion.cli import main_of
-
-    sys.exit(main_of(DATASET.name))

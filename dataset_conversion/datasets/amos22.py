@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import PurePath
 
 from dataset_conversion.facts import LABEL, Dataset, Edition, Scan, Target
@@ -25,7 +24,7 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
         return None
     name, number = found.groups()
     modality = "CT" if int(number) <= LAST_CT else "MR"
-    scan = Scan(EDITION.name, f"AMOS22_{number}_{modality}", name, number, modality)
+    scan = Scan(EDITION.name, f"AMOS22_{number}_{modality}", name, number, modality, ct=modality == "CT")
     return scan, "image" if folder[1].lower() == "images" else LABEL
 
 
@@ -54,8 +53,3 @@ DATASET = Dataset(
     },
     reader="NibabelIOWithReorient",
 )
-
-if __name__ == "__main__":
-    from dataset_conversion.cli import main_of
-
-    sys.exit(main_of(DATASET.name))

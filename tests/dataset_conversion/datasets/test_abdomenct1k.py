@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from dataset_conversion.abdomenct1k import match
 from dataset_conversion.cli import main
+from dataset_conversion.datasets.abdomenct1k import match
 from dataset_conversion.facts import LABEL
 
 

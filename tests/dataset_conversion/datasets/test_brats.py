@@ -10,9 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dataset_conversion import brats2017
-from dataset_conversion.catalogue import datasets
 from dataset_conversion.cli import main
+from dataset_conversion.datasets import brats2017, datasets
 from dataset_conversion.facts import LABEL
 
 

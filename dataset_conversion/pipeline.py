@@ -17,15 +17,17 @@ from typing import Any
 
 from dataset_conversion import report, volumes
 from dataset_conversion.check import Checked, Task, check
+from dataset_conversion.doubts import absent_labels
 from dataset_conversion.errors import ConversionError, table
 from dataset_conversion.facts import LABEL, Dataset
-from dataset_conversion.grouping import Member, folds, hold_out
+from dataset_conversion.grouping import Member, folds, hold_out, refuse_few
 from dataset_conversion.parallel import run
 from dataset_conversion.places import refuse_full_disk, refuse_target
 from dataset_conversion.sources import Case, Index, drop_overlap, index, overlapping, resolve
 from dataset_conversion.staging import remove_replaced, staged
 from dataset_conversion.twins import keep_together, twins
 from dataset_conversion.write import Job, file_names, image_paths, write
+from nnunet_fess.files import to_json, write_json
 
 UNDECIDING = ("raw", "workers", "dry_run", "overwrite")  # options that say how, not what
 DIFFERS_IN_VOXELS = ("dataset", "options", "cases", "skipped")
@@ -65,27 +67,37 @@ class Options:
     dry_run: bool = False
     overwrite: bool = False
 
+    @property
+    def dropped(self) -> str:
+        """The edition whose overlap is left out."""
+        return self.overlap.removeprefix("drop-")
+
 
 def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -> Path:
     """Convert `sources`; returns the dataset folder (which `dry_run` does not make).
 
     Raises:
-        ConversionError: anything that keeps the result from being complete and right; nothing is left behind then.
+        UserError: anything that keeps the result from being complete and right; nothing is left behind then.
     """
     roots = resolve(sources)
     folder = options.raw.expanduser().resolve() / f"Dataset{options.dataset_id:03d}_{dataset.title}"
     refuse_target(folder, roots, options.dataset_id, options.overwrite)
     found = index(roots, dataset, options.channels)
     if options.overlap != "group":
-        drop_overlap(found, options.overlap.removeprefix("drop-"))
+        drop_overlap(found, dataset.edition(options.dropped))
     _say(f"{dataset.title}: {len(found.cases)} scans of {found.patients()} patients")
-    checked = _check(found, dataset, options)
-    found.warnings += _absent_labels(dataset, checked)
+    if not found.problems:
+        refuse_few(_free(found.cases), options.test_fraction)  # told now, not after an hour of reading
+    label_maps = dataset.label_maps(options.target)
+    checked = _check(found, dataset, options, label_maps)
+    found.warnings += absent_labels(dataset, checked)
     same = twins(checked, options.workers)
-    checked, fraction = _without_leak(same, checked, found, options)
+    fraction = options.test_fraction
+    if same:
+        checked, fraction = _without_leak(same, checked, found, options)
     for warning in found.warnings:
         _say(f"warning: {warning}")
-    test, splits = _partition([result.case for result in checked], options, fraction)
+    test, splits = _partition([result.case for result in checked], fraction, options.seed)
     chosen = {key: value for key, value in asdict(options).items() if key not in UNDECIDING}
     content = report.report(dataset, chosen, checked, test, found.warnings, found.problems, same)
     jobs = [
@@ -94,7 +106,7 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
             folder,
             "Ts" if result.case.scan.id in test else "Tr",
             options.channels,
-            _label_map(dataset, options, result.case),
+            label_maps[result.case.scan.edition],
             options.transfer,
         )
         for result in checked
@@ -102,64 +114,60 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
     _summarise(checked, test, splits)
     if options.dry_run:
         _say("dry run: nothing was written")
-        return folder
-    if folder.exists() and not options.overwrite:
+    elif folder.exists() and not options.overwrite:
         _refuse_difference(folder, content, jobs)
         remove_replaced(folder)
         _say(f"{folder} is already there, complete and made of the same files with the same options")
-        return folder
+    else:
+        _write_dataset(folder, dataset, options, jobs, splits, content)
+    return folder
+
+
+def _write_dataset(
+    folder: Path,
+    dataset: Dataset,
+    options: Options,
+    jobs: Sequence[Job],
+    splits: list[dict[str, list[str]]],
+    content: dict[str, Any],
+) -> None:
+    """Write everything into `folder`, whole or not at all, and say what comes next."""
     refuse_full_disk(folder, _needed(jobs))
     if not folder.parent.exists():
         _say(f"making {folder.parent}")
+    target = dataset.targets[options.target]
     identity = hashlib.sha256(json.dumps([content, [job.checked.stamps() for job in jobs]]).encode()).hexdigest()
     with staged(folder, identity, _say) as staging:
         files = _write(staging, jobs, options.workers)
-        report.write_json(staging / "splits_final.json", splits)
-        report.write_json(staging / report.NAMES, report.names(dataset, dataset.targets[options.target], checked))
-        report.write_json(staging / report.REPORT, content)
+        write_json(staging / "splits_final.json", splits)
+        write_json(staging / report.NAMES, report.names(dataset, options.target, [job.checked for job in jobs]))
+        write_json(staging / report.REPORT, content)
         _verify(staging, files)
         referenced = {job.id: image_paths(job) for job in jobs if job.subset == "Tr"}
-        description = report.dataset_json(
-            dataset,
-            dataset.targets[options.target],
-            options.channels,
-            sorted(referenced),
-            volumes.ENDING,
-            referenced if options.transfer == "reference" else None,
-        )
-        report.write_json(staging / "dataset.json", description)
+        images = referenced if options.transfer == "reference" else None
+        description = report.dataset_json(dataset, target, options.channels, sorted(referenced), volumes.ENDING, images)
+        write_json(staging / "dataset.json", description)
     _say(f"wrote {folder}")
     stale = Path(os.environ.get("nnUNet_preprocessed") or folder / "-").expanduser() / folder.name
     if stale.exists():
         _say(f"warning: {stale} holds data preprocessed from an earlier conversion: delete it, nnU-Net would use it")
     _say(f"next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
-    return folder
 
 
 def _say(text: str) -> None:
-    # a file name need not be text: what cannot be printed is shown as bytes
-    print(text.encode(errors="backslashreplace").decode(), flush=True)
+    # a file name need not be text, nor stdout able to spell it: what cannot be printed is shown as bytes
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, errors="backslashreplace").decode(encoding), flush=True)
 
 
-def _label_map(dataset: Dataset, options: Options, case: Case) -> dict[int, int]:
-    """Label value in the file → value to write."""
-    (edition,) = (edition for edition in dataset.editions if edition.name == case.scan.edition)
-    collapse = dataset.targets[options.target].collapse
-    return {value: collapse[harmonised] for value, harmonised in edition.labels.items()}
-
-
-def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
+def _check(found: Index, dataset: Dataset, options: Options, label_maps: dict[str, dict[int, int]]) -> list[Checked]:
     """The cases that can be written; `found.problems` then holds those of the cases that are left out.
 
     Raises:
         ConversionError: there are problems, and `on_error` is "stop".
     """
-    if not found.problems:
-        _partition(found.cases, options)  # too few patients are told now, not after an hour of reading
     reference = dataset.reference if dataset.reference in options.channels else options.channels[0]
-    tasks = [
-        Task(case, options.channels, reference, _label_map(dataset, options, case), options.sha256) for case in found.cases
-    ]
+    tasks = [Task(case, options.channels, reference, label_maps[case.scan.edition], options.sha256) for case in found.cases]
     results = sorted(run(check, tasks, options.workers, "check"), key=lambda result: result.case.scan.id)
     for result in results:
         found.problems += result.problems
@@ -170,60 +178,13 @@ def _check(found: Index, dataset: Dataset, options: Options) -> list[Checked]:
         if options.on_error == "stop":
             raise ConversionError(f"{summary}; nothing was written. Repair them, or leave these cases out with --on-error skip")
         _say(f"{summary}: left out")
-    # a problem of a patient (two grades) is found in the index and concerns cases that read well
+    # a problem of a patient (two strata) is found in the index and concerns cases that read well
     concerned = {problem.case for problem in found.problems}
     return [result for result in results if result.case.scan.id not in concerned]
 
 
-def _partition(
-    cases: Sequence[Case], options: Options, fraction: float | None = None
-) -> tuple[set[str], list[dict[str, list[str]]]]:
-    """Ids of the test cases, and the folds of the others.
-
-    Raises:
-        ConversionError: too few patients.
-    """
-    unlabelled = [case for case in cases if not case.labelled]
-    # a patient of whom a scan without label will be predicted must not be trained on
-    tested = {case.group for case in unlabelled}
-    members = [Member(case.scan.id, case.group, case.scan.stratum) for case in cases if case.labelled]
-    free = [member for member in members if member.group not in tested]
-    test = {member.id for member in members if member.group in tested} | {case.scan.id for case in unlabelled}
-    test |= hold_out(free, options.test_fraction if fraction is None else fraction, options.seed)
-    return test, folds([member for member in free if member.id not in test], options.seed)
-
-
-def _absent_labels(dataset: Dataset, checked: Sequence[Checked]) -> list[str]:
-    """A warning for each label value that the download must have somewhere and that no case has."""
-    warnings = []
-    for edition in dataset.editions:
-        labelled = [result for result in checked if result.case.labelled and result.case.scan.edition == edition.name]
-        present = {value for result in labelled for value in result.values}
-        absent = sorted(set(edition.labels) - present - {0})
-        if labelled and absent:
-            listed = ", ".join(f"{value} ({_class(dataset, edition.labels[value])})" for value in absent)
-            there = ", ".join(map(str, sorted(present - {0})))
-            warnings.append(
-                f"{edition.title}: none of {len(labelled)} labels has value {listed}, which the complete download has; there "
-                f"are {there}. If this copy's labels were changed ({absent[-1]} to another one, say), classes are mixed up "
-                "here: compare with the original"
-            )
-    return warnings
-
-
-def _class(dataset: Dataset, harmonised: int) -> str:
-    """What a harmonised class is called."""
-    for target in dataset.targets.values():
-        for name, value in target.labels.items():
-            if [cls for cls, written in target.collapse.items() if written == value] == [harmonised]:
-                return name
-    return f"class {harmonised}"
-
-
 def _without_leak(same: list[list[str]], checked: list[Checked], found: Index, options: Options) -> tuple[list[Checked], float]:
     """Keep cases with the same voxels together; returns the cases that are left and the share to hold out of them."""
-    if not same:
-        return checked, options.test_fraction
     cases = [result.case for result in checked]
     groups = {case.scan.id: case.group for case in cases}
     for ids in same:
@@ -234,7 +195,7 @@ def _without_leak(same: list[list[str]], checked: list[Checked], found: Index, o
         )
     keep_together(cases, same)
     if options.overlap != "group":
-        dropped = {case.scan.id for case in overlapping(cases, options.overlap.removeprefix("drop-"))}
+        dropped = overlapping(cases, options.dropped)
         if dropped:
             found.warnings.append(
                 f"left out, because their patients have scans in the other edition: {', '.join(sorted(dropped))}"
@@ -245,6 +206,25 @@ def _without_leak(same: list[list[str]], checked: list[Checked], found: Index, o
         found.warnings.append("only 2 patients are left once the same voxels are the same patient: no test set is held out")
         return checked, 0.0
     return checked, options.test_fraction
+
+
+def _free(cases: Sequence[Case]) -> list[Member]:
+    """The labelled cases of patients of whom no scan without label will be predicted: those must not be trained on."""
+    tested = {case.group for case in cases if not case.labelled}
+    labelled = [case for case in cases if case.labelled and case.group not in tested]
+    return [Member(case.scan.id, case.group, case.scan.stratum) for case in labelled]
+
+
+def _partition(cases: Sequence[Case], fraction: float, seed: int) -> tuple[set[str], list[dict[str, list[str]]]]:
+    """Ids of the test cases, and the folds of the others.
+
+    Raises:
+        ConversionError: too few patients.
+    """
+    free = _free(cases)
+    held = hold_out(free, fraction, seed)
+    training = [member for member in free if member.id not in held]
+    return {case.scan.id for case in cases} - {member.id for member in training}, folds(training, seed)
 
 
 def _summarise(checked: Sequence[Checked], test: set[str], splits: list[dict[str, list[str]]]) -> None:
@@ -264,7 +244,7 @@ def _refuse_difference(folder: Path, content: dict[str, Any], jobs: Sequence[Job
     advice = "use --overwrite to replace it, or another id with -d"
     try:
         there = json.loads((folder / report.REPORT).read_text())
-        mine = json.loads(report.to_json(content))
+        mine = json.loads(to_json(content))
     except (OSError, ValueError) as error:
         raise ConversionError(f"{folder} exists and has no readable {report.REPORT}; {advice}") from error
     for key in DIFFERS_IN_VOXELS:

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from dataset_conversion.amos22 import LABELS, match
 from dataset_conversion.cli import main
+from dataset_conversion.datasets.amos22 import LABELS, match
 from dataset_conversion.facts import LABEL
 
 

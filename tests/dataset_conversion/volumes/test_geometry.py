@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from dataset_conversion import geometry
 from dataset_conversion.errors import ConversionError
+from dataset_conversion.volumes import geometry
 
 SHAPE = (20, 30, 40)
 angles = st.floats(-180, 180)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from dataset_conversion import brats
+from dataset_conversion.datasets import brats
 from dataset_conversion.facts import Dataset, Edition
 
 EDITION = Edition(
@@ -29,10 +27,6 @@ DATASET = Dataset(
         "reference": "https://www.med.upenn.edu/sbia/brats2018.html",
         "licence": "as agreed with the organisers; not to be passed on",
     },
+    strata=brats.STRATA,
     foreign=brats.FOREIGN,
 )
-
-if __name__ == "__main__":
-    from dataset_conversion.cli import main_of
-
-    sys.exit(main_of(DATASET.name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
-from dataset_conversion import brats
-from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Scan
+from dataset_conversion.datasets import brats
+from dataset_conversion.errors import ConversionError
+from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Numbers, Scan
 
 VSD_FILE = re.compile(
     r"(?:VSD|SMIR)\.Brain(?:_\dmore)?\.XX\.(?:O|XX)\.(MR_Flair|MR_T1c|MR_T1|MR_T2|OT)(?:\.\d+)?\.(?:mha|nii|nii\.gz)",
@@ -54,6 +56,17 @@ def match(path: PurePath) -> tuple[Scan, str] | None:
     )
 
 
+def upload(entry: Mapping[str, Any], text: str) -> str:
+    """`VSD.TEXT.ID.mha`: the evaluation server knows a case by the id of its FLAIR file.
+
+    Raises:
+        ConversionError: the download's file names had none.
+    """
+    if "flair" not in entry["vsd"]:
+        raise ConversionError(f"{entry['name']}: the VSD id of its FLAIR is not known, as the file's name had none")
+    return f"VSD.{text}.{entry['vsd']['flair']}.mha"
+
+
 EDITION = Edition(
     "2016",
     "BraTS 2016",
@@ -61,7 +74,8 @@ EDITION = Edition(
     "HGG/brats_tcia_pat153_0109/…/VSD.Brain.XX.O.MR_Flair.54512.mha (MR_T1, MR_T1c, MR_T2 and OT alike)",
     brats.LABELS_2016,
     {"HGG": 220, "LGG": 54},
-    vsd=r"\.(\d+)\.(?:mha|nii|nii\.gz)$",
+    numbers=Numbers("vsd", r"\.(\d+)\.(?:mha|nii|nii\.gz)$"),
+    upload=upload,
 )
 
 DATASET = Dataset(
@@ -78,10 +92,6 @@ DATASET = Dataset(
         "reference": "https://www.smir.ch/BRATS/Start2016",
         "licence": "as agreed with the organisers; not to be passed on",
     },
+    strata=brats.STRATA,
     foreign=brats.FOREIGN,
 )
-
-if __name__ == "__main__":
-    from dataset_conversion.cli import main_of
-
-    sys.exit(main_of(DATASET.name))

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import pytest
 
-from dataset_conversion.brats2016 import match
+from dataset_conversion.datasets.brats2016 import match
 from dataset_conversion.facts import LABEL
 
 HGG = "BRATS2015_Training/HGG/brats_tcia_pat153_0109"

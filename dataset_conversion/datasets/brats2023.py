@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import PurePath
 
-from dataset_conversion import brats
+from dataset_conversion.datasets import brats
 from dataset_conversion.facts import LABEL, Dataset, Edition, Scan
 
 FILE = re.compile(r"(BraTS-GLI-(\d{5})-(\d{3}))-(t1n|t1c|t2w|t2f|seg)\.nii(?:\.gz)?", re.IGNORECASE)
@@ -46,8 +45,3 @@ DATASET = Dataset(
     },
     foreign=brats.FOREIGN,
 )
-
-if __name__ == "__main__":
-    from dataset_conversion.cli import main_of
-
-    sys.exit(main_of(DATASET.name))

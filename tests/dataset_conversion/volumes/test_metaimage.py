@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dataset_conversion import metaimage, volumes
-from dataset_conversion.geometry import affine_of
+from dataset_conversion import volumes
+from dataset_conversion.volumes import metaimage
+from dataset_conversion.volumes.geometry import affine_of
 
 
 def image(dtype: type) -> sitk.Image:

@@ -6,8 +6,8 @@ from pathlib import PurePath
 
 import pytest
 
-from dataset_conversion import brats2016
-from dataset_conversion.brats2017 import match
+from dataset_conversion.datasets import brats2016
+from dataset_conversion.datasets.brats2017 import match
 from dataset_conversion.facts import LABEL
 
 

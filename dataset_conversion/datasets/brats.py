@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import PurePath
 
-from dataset_conversion.facts import LABEL, UNKNOWN, Foreign, Scan, Target
+from dataset_conversion.facts import LABEL, UNKNOWN, Foreign, Scan, Strata, Target
 
 CHANNELS = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "Flair"}
 REFERENCE = "flair"
@@ -34,6 +34,7 @@ TARGETS = {
     "whole-tumor": Target({"background": 0, "whole tumor": 1}, {0: 0, 1: 1, 2: 1, 3: 1}),
 }
 
+STRATA = Strata("grades", "no folder HGG or LGG above it, which tells whose other scans it must stay with; restore the folder")
 FOREIGN = (
     Foreign(
         r"/BRATS_\d{3}\.nii\.gz$",
