@@ -6,8 +6,13 @@ from torch import Tensor
 
 from nnunet_fess.losses import released
 from nnunet_fess.losses.maps.contour import Contour, ContourOptions
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums_loss import SumsLoss
 from nnunet_fess.losses.target import Target
+
+
+class ContourLossOptions(ContourOptions, Common, total=False):
+    """What a contour loss takes by keyword: the options of its `Contour`, and what every loss takes."""
 
 
 class ContourLoss(SumsLoss):
@@ -16,11 +21,9 @@ class ContourLoss(SumsLoss):
     Args:
         contour: which voxels are contour; None: what the options say, by default 6 voxels on either side of a border. Its
             convention is the loss's.
-        options: those of `Contour`.
+        options: those of `Contour` and the arguments of `SpatialLoss`.
         batch_dice: see `SumsLoss`.
         smooth: ε; None: 1e-5, in the released convention 1e-3.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
 
     Raises:
         ValueError: ill options, a contour and options for one.
@@ -29,22 +32,21 @@ class ContourLoss(SumsLoss):
     def __init__(
         self,
         contour: Contour | None,
-        options: ContourOptions,
+        options: ContourLossOptions,
         *,
         batch_dice: bool = False,
         smooth: float | None = None,
-        ignore_label: int | None = None,
-        distributed: bool = False,
     ) -> None:
-        if contour is not None and options:
-            raise ValueError(f"give either a Contour or the options of one. Got both: contour and {', '.join(options)}")
-        contour = Contour(**options) if contour is None else contour
+        common = {name: value for name, value in options.items() if name in Common.__annotations__}
+        rule = {name: value for name, value in options.items() if name not in common}
+        if contour is not None and rule:
+            raise ValueError(f"give either a Contour or the options of one. Got both: contour and {', '.join(rule)}")
+        contour = Contour(**rule) if contour is None else contour  # type: ignore[arg-type]
         super().__init__(
             convention=contour.convention,
             batch_dice=batch_dice,
             smooth=released.smooth_of(smooth, contour.convention),
-            ignore_label=ignore_label,
-            distributed=distributed,
+            **common,  # type: ignore[arg-type]
         )
         self.contour = contour
 

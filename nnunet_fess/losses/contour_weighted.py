@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from nnunet_fess.losses import released
-from nnunet_fess.losses.contour_loss import ContourLoss
-from nnunet_fess.losses.maps.contour import Contour, ContourOptions
+from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
+from nnunet_fess.losses.maps.contour import Contour
 from nnunet_fess.losses.sums import ClassSums
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class ContourWeightedCrossEntropyLoss(ContourLoss):
         contour_weight: w_c, what a contour voxel weighs more than the others' 1.
         contour: which voxels are contour; None: 6 voxels on either side of a border. Its convention is the loss's:
             "paper": as above. "released": the plain cross entropy is added, and array borders are contour.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
-        options: those of `Contour`, in place of one: `iterations=3`.
+        options: the arguments of `SpatialLoss`, and those of `Contour` in place of one: `iterations=3`.
 
     Raises:
         ValueError: ill shapes or labels, a negative contour_weight, a contour and options for one.
@@ -56,12 +54,9 @@ class ContourWeightedCrossEntropyLoss(ContourLoss):
         self,
         contour_weight: float = 2.0,
         contour: Contour | None = None,
-        *,
-        ignore_label: int | None = None,
-        distributed: bool = False,
-        **options: Unpack[ContourOptions],
+        **options: Unpack[ContourLossOptions],
     ) -> None:
-        super().__init__(contour, options, ignore_label=ignore_label, distributed=distributed)
+        super().__init__(contour, options)
         check_contour_weight(contour_weight)
         self.contour_weight = contour_weight
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class CrossEntropyLoss(SumsLoss):
@@ -16,8 +22,7 @@ class CrossEntropyLoss(SumsLoss):
     0, with zero gradient, if every voxel is ignored.
 
     Args:
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
+        common: the arguments of `SpatialLoss`.
 
     Raises:
         ValueError: ill shapes or labels.
@@ -28,8 +33,8 @@ class CrossEntropyLoss(SumsLoss):
         tensor(0.6931)
     """
 
-    def __init__(self, *, ignore_label: int | None = None, distributed: bool = False) -> None:
-        super().__init__(ignore_label=ignore_label, distributed=distributed)
+    def __init__(self, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """Σ CE / N."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from nnunet_fess.losses import released
-from nnunet_fess.losses.contour_loss import ContourLoss
+from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
 from nnunet_fess.losses.contour_weighted import check_contour_weight, contour_weight_map, contour_weighted_cross_entropy
-from nnunet_fess.losses.maps.contour import Contour, ContourOptions
+from nnunet_fess.losses.maps.contour import Contour
 from nnunet_fess.losses.separable_dice import check_contour_fraction, separable_dice
 from nnunet_fess.losses.sums import ClassSums
 
@@ -31,9 +31,7 @@ class CWCDLoss(ContourLoss):
             or "released", see the two parts.
         batch_dice: see `SumsLoss`.
         smooth: ε of the Dice part; None: 1e-5, in the released convention 1e-3.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
-        options: those of `Contour`, in place of one: `iterations=3`.
+        options: the arguments of `SpatialLoss`, and those of `Contour` in place of one: `iterations=3`.
 
     Raises:
         ValueError: as the two parts.
@@ -49,13 +47,9 @@ class CWCDLoss(ContourLoss):
         *,
         batch_dice: bool = False,
         smooth: float | None = None,
-        ignore_label: int | None = None,
-        distributed: bool = False,
-        **options: Unpack[ContourOptions],
+        **options: Unpack[ContourLossOptions],
     ) -> None:
-        super().__init__(
-            contour, options, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
-        )
+        super().__init__(contour, options, batch_dice=batch_dice, smooth=smooth)
         check_contour_weight(contour_weight)
         check_contour_fraction(contour_fraction)
         self.contour_weight = contour_weight

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nnunet_fess.losses import released
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss
 from nnunet_fess.losses.target import Convention
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def one_minus_dice(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) -> Tensor:
@@ -39,8 +45,7 @@ class DiceLoss(SumsLoss):
             samples, as the code of arXiv 2402.08582 and of arXiv 2407.06176 computes it.
         batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
+        common: the arguments of `SpatialLoss`.
 
     Raises:
         ValueError: ill shapes or labels, an unknown convention, a smooth below 1e-6.
@@ -57,12 +62,9 @@ class DiceLoss(SumsLoss):
         *,
         batch_dice: bool = False,
         smooth: float = 1e-5,
-        ignore_label: int | None = None,
-        distributed: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            convention=convention, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
-        )
+        super().__init__(convention=convention, batch_dice=batch_dice, smooth=smooth, **common)
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - Dice."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from nnunet_fess.losses.dice import one_minus_dice
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class DiceCELoss(SumsLoss):
@@ -17,8 +23,7 @@ class DiceCELoss(SumsLoss):
     Args:
         batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
+        common: the arguments of `SpatialLoss`.
 
     Raises:
         ValueError: ill shapes or labels, a smooth below 1e-6.
@@ -34,10 +39,9 @@ class DiceCELoss(SumsLoss):
         *,
         batch_dice: bool = False,
         smooth: float = 1e-5,
-        ignore_label: int | None = None,
-        distributed: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed)
+        super().__init__(batch_dice=batch_dice, smooth=smooth, **common)
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """Dice and CE."""

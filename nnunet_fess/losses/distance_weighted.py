@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,9 +11,13 @@ from torch import Tensor
 from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.maps.distance import distances_to_two_nearest
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss
 from nnunet_fess.losses.target import Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class DistanceWeightedCrossEntropyLoss(SumsLoss):
@@ -32,8 +37,8 @@ class DistanceWeightedCrossEntropyLoss(SumsLoss):
         balance: False sets w_c = 1.
         spacing: mm per axis.
         patch_size: spatial shape of the grid with that spacing, see `CWCDLoss`.
-        ignore_label: see `SpatialLoss`; ignored voxels belong to no structure.
-        distributed: see `SpatialLoss`; w_c, too, is that of the whole batch.
+        common: the arguments of `SpatialLoss`. Ignored voxels belong to no structure; distributed, w_c, too, is that of the
+            whole batch.
 
     Raises:
         ValueError: ill shapes or labels, w0 < 0, sigma <= 0, an ill spacing.
@@ -50,10 +55,9 @@ class DistanceWeightedCrossEntropyLoss(SumsLoss):
         *,
         spacing: Sequence[float] | None = None,
         patch_size: Sequence[int] | None = None,
-        ignore_label: int | None = None,
-        distributed: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(ignore_label=ignore_label, distributed=distributed)
+        super().__init__(**common)
         if not w0 >= 0:
             raise ValueError(f"w0 must not be negative. Got: {w0}")
         if not sigma > 0:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from nnunet_fess.losses import released
 from nnunet_fess.losses.dice import DiceLoss
 from nnunet_fess.losses.feature.fess_contrastive import FESSContrastiveLoss
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Convention, parse_target
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class FESSLoss(nn.Module):
@@ -23,8 +29,7 @@ class FESSLoss(nn.Module):
         convention: "paper": Dice per class, see `DiceLoss`. "released": the sigmoid of every channel (in a label map: of
             every foreground channel) and one ratio of the sums over the whole batch.
         batch_dice: see `SumsLoss`.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`; the contrastive softmax is then taken over all ranks, too.
+        common: the arguments of `SpatialLoss`; distributed, the contrastive softmax, too, is taken over all ranks.
 
     Shape:
         net_output and target as in `SpatialLoss`; present, previous (B, C, *spatial) embeddings; result: scalar.
@@ -44,21 +49,18 @@ class FESSLoss(nn.Module):
         convention: Convention = "paper",
         *,
         batch_dice: bool = False,
-        ignore_label: int | None = None,
-        distributed: bool = False,
+        **common: Unpack[Common],
     ) -> None:
         super().__init__()
         if not 0 <= dice_weight <= 1:
             raise ValueError(f"dice_weight must be between 0 and 1. Got: {dice_weight}")
         self.dice_weight = dice_weight
-        self.dice = DiceLoss(
-            convention, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
-        )
-        self.contrastive = FESSContrastiveLoss(temperature, learning_rate, distributed=distributed)
+        self.dice = DiceLoss(convention, batch_dice=batch_dice, smooth=smooth, **common)
+        self.contrastive = FESSContrastiveLoss(temperature, learning_rate, distributed=self.dice.distributed)
 
     def forward(self, net_output: Tensor, target: Tensor, present: Tensor, previous: Tensor | None) -> Tensor:
         """λ·Dice + (1 - λ)·contrastive; λ·Dice alone in the first step, when there is no previous batch."""
-        truth = parse_target(net_output, target, self.dice.ignore_label)
+        truth = parse_target(net_output, target, self.dice.ignore_label, self.dice.target_kind)
         if self.dice.convention == "released":
             net_output, truth = released.foreground_as_regions(net_output, truth)
         loss = self.dice_weight * self.dice.of_target(net_output, truth)

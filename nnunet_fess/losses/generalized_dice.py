@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from nnunet_fess.losses import released
 from nnunet_fess.losses.dice import one_minus_dice
+from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss
 from nnunet_fess.losses.target import Convention
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class GDLoss(SumsLoss):
@@ -27,8 +33,7 @@ class GDLoss(SumsLoss):
             arXiv 2407.06176, v = 1 / ((Σ g)² + 0.001) and 1 - 2 (… + ε) / (… + ε), which rewards an empty patch with -1.
         batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
+        common: the arguments of `SpatialLoss`.
 
     Raises:
         ValueError: ill shapes or labels, an unknown convention, a smooth below 1e-6.
@@ -42,12 +47,9 @@ class GDLoss(SumsLoss):
         *,
         batch_dice: bool = False,
         smooth: float = 1e-5,
-        ignore_label: int | None = None,
-        distributed: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            convention=convention, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
-        )
+        super().__init__(convention=convention, batch_dice=batch_dice, smooth=smooth, **common)
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - generalised Dice."""

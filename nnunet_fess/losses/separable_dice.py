@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses import released
-from nnunet_fess.losses.contour_loss import ContourLoss
+from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
 from nnunet_fess.losses.dice import one_minus_dice
-from nnunet_fess.losses.maps.contour import Contour, ContourOptions
+from nnunet_fess.losses.maps.contour import Contour
 from nnunet_fess.losses.sums import ClassSums
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class SeparableDiceLoss(ContourLoss):
             batch_dice have no effect), and array borders are contour.
         batch_dice: see `SumsLoss`.
         smooth: ε; None: 1e-5, in the released convention 1e-3.
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`.
-        options: those of `Contour`, in place of one: `iterations=3`.
+        options: the arguments of `SpatialLoss`, and those of `Contour` in place of one: `iterations=3`.
 
     Raises:
         ValueError: ill shapes or labels, a contour_fraction outside 0 … 1, a smooth below 1e-6, a contour and options for
@@ -66,13 +64,9 @@ class SeparableDiceLoss(ContourLoss):
         *,
         batch_dice: bool = False,
         smooth: float | None = None,
-        ignore_label: int | None = None,
-        distributed: bool = False,
-        **options: Unpack[ContourOptions],
+        **options: Unpack[ContourLossOptions],
     ) -> None:
-        super().__init__(
-            contour, options, batch_dice=batch_dice, smooth=smooth, ignore_label=ignore_label, distributed=distributed
-        )
+        super().__init__(contour, options, batch_dice=batch_dice, smooth=smooth)
         check_contour_fraction(contour_fraction)
         self.contour_fraction = contour_fraction
 

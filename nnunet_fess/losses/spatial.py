@@ -5,12 +5,20 @@ Two families stand on it: `SumsLoss`, a formula on sums over voxels, and `VoxelL
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from nnunet_fess.losses.target import Target, parse_target
+from nnunet_fess.losses.target import Target, TargetKind, check_target_kind, parse_target
+
+
+class Common(TypedDict, total=False):
+    """The arguments of every `SpatialLoss`, for those that pass them on."""
+
+    ignore_label: int | None
+    distributed: bool
+    target_kind: TargetKind
 
 
 class SpatialLoss(nn.Module):
@@ -20,11 +28,12 @@ class SpatialLoss(nn.Module):
         ignore_label: label of the voxels that do not count (label maps; regions bring a mask as last channel).
         distributed: sum over the ranks of torch.distributed, if that is initialised, so that loss and gradient are those
             of one process with the whole batch.
+        target_kind: "labels", "regions" or "onehot"; "auto": what shape and values say, see `parse_target`.
 
     Shape:
         net_output (B, C, *spatial) logits in any floating dtype, 2-D or 3-D. target in any dtype: (B, 1, *spatial) labels
-        (softmax; sigmoid if C = 1), (B, C, *spatial) regions (sigmoid), or (B, C + 1, *spatial) regions and, as last
-        channel, the mask of ignored voxels. Result: scalar >= 0, float32 (float64 for float64 logits).
+        (softmax; sigmoid if C = 1), (B, C, *spatial) regions (sigmoid) or one-hot labels (softmax), or (B, C + 1, *spatial)
+        the same and, as last channel, the mask of ignored voxels. Result: scalar >= 0, float32 (float64 for float64 logits).
 
     Raises:
         ValueError: ill shapes or labels.
@@ -33,15 +42,17 @@ class SpatialLoss(nn.Module):
         latest: the components' values, without gradient, of the latest call.
     """
 
-    def __init__(self, *, ignore_label: int | None = None, distributed: bool = False) -> None:
+    def __init__(self, *, ignore_label: int | None = None, distributed: bool = False, target_kind: TargetKind = "auto") -> None:
         super().__init__()
+        check_target_kind(target_kind)
+        self.target_kind = target_kind
         self.ignore_label = ignore_label
         self.distributed = distributed
         self.latest: dict[str, Tensor] = {}
 
     def forward(self, net_output: Tensor, target: Tensor) -> Tensor:
         """The loss of logits (B, C, *spatial) against a target."""
-        return self.of_target(net_output, parse_target(net_output, target, self.ignore_label))
+        return self.of_target(net_output, parse_target(net_output, target, self.ignore_label, self.target_kind))
 
     def of_target(self, net_output: Tensor, target: Target) -> Tensor:
         """The loss of logits against a target that was parsed before."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
-from nnunet_fess.losses.spatial import SpatialLoss
+from nnunet_fess.losses.spatial import Common, SpatialLoss
 from nnunet_fess.losses.sums import ClassSums, class_sums
 from nnunet_fess.losses.target import Convention, Target, check_convention
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class SumsLoss(SpatialLoss):
@@ -19,8 +24,7 @@ class SumsLoss(SpatialLoss):
         convention: "paper": `formula`; "released": `released_formula`, what the authors' code computes, for comparison.
         batch_dice: sum over the batch before the Dice ratio is taken, else a ratio per sample.
         smooth: ε of the Dice ratio, at least 1e-6 (float32 must keep the ratio of an empty class defined).
-        ignore_label: see `SpatialLoss`.
-        distributed: see `SpatialLoss`: cross entropy and `mapped` always, Dice if `batch_dice`.
+        common: the arguments of `SpatialLoss`; distributed, cross entropy and `mapped` always, Dice if `batch_dice`.
 
     Raises:
         ValueError: as `SpatialLoss`; a smooth below 1e-6, an unknown convention.
@@ -32,10 +36,9 @@ class SumsLoss(SpatialLoss):
         convention: Convention = "paper",
         batch_dice: bool = False,
         smooth: float = 1e-5,
-        ignore_label: int | None = None,
-        distributed: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(ignore_label=ignore_label, distributed=distributed)
+        super().__init__(**common)
         check_convention(convention)
         if not smooth >= 1e-6:
             raise ValueError(f"smooth must be at least 1e-6. Got: {smooth}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,6 +10,14 @@ import torch
 from torch import Tensor
 
 Convention = Literal["paper", "released"]
+TargetKind = Literal["auto", "labels", "regions", "onehot"]
+
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+_ADVICE = {
+    "list": " (deep supervision gives a list: wrap the loss in nnU-Net's DeepSupervisionWrapper, or call it scale by scale)",
+    "tuple": " (deep supervision gives a tuple: wrap the loss in nnU-Net's DeepSupervisionWrapper, or call it scale by scale)",
+    "ndarray": " (torch.from_numpy makes one of an array)",
+}
 
 
 @dataclass(frozen=True)
@@ -16,7 +25,7 @@ class Target:
     """A checked target.
 
     Attributes:
-        classes: label map (B, 1, *spatial) int64 where ignored voxels hold 0, or regions (B, C, *spatial) bool, False there.
+        classes: label map (B, 1, *spatial) uint8 (int64 with more than 256 classes) where ignored voxels hold 0, or regions (B, C, *spatial) bool, False there.
         valid: (B, 1, *spatial) bool, False where ignored; None if every voxel counts.
         is_label_map: True: classes are disjoint, the network's channels compete (softmax), class 0 is background.
             False: channels are regions of their own (sigmoid) and may overlap.
@@ -29,47 +38,98 @@ class Target:
     num_classes: int
 
 
-def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = None) -> Target:
-    """Tell label maps from regions by their shapes, separate the ignored voxels, and check the values.
+def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = None, kind: TargetKind = "auto") -> Target:
+    """Tell labels, regions and one-hot labels apart, separate the ignored voxels, and check the values.
 
     Args:
         net_output: logits (B, C, *spatial), two or three spatial axes.
-        target: any dtype, one of
+        target: any real dtype, one of
             (B, 1, *spatial) with C >= 2, a label map of integers 0 … C - 1 and `ignore_label`;
             (B, 1, *spatial) with C == 1, a mask of 0, 1 and `ignore_label`;
-            (B, C, *spatial), regions of 0 and 1, overlapping or not;
-            (B, C + 1, *spatial), regions and, as last channel, the mask of ignored voxels (1 = ignored).
+            (B, C, *spatial), regions of 0 and 1, overlapping or not, or one-hot labels;
+            (B, C + 1, *spatial), the same and, as last channel, the mask of ignored voxels (1 = ignored).
         ignore_label: the label of voxels that do not count, if any.
+        kind: what the target is: "labels", "regions" or "onehot". "auto" goes by the number of channels; C of them are
+            regions if they are bool, as nnU-Net's are, or if they do not sum to 1 everywhere, and else taken for one-hot, as
+            MONAI's are, with a warning: of a patch that lies in one region alone nobody can tell.
 
     Raises:
-        ValueError: shapes that fit none of these; fractional values; labels below 0 or above C - 1.
+        ValueError: not a tensor, no voxels, shapes that fit none of these; fractional values; labels below 0 or above
+            C - 1; channels that are not one-hot.
     """
+    _check_tensor("net_output", net_output)
+    target = readable(target)
+    check_target_kind(kind)
     if net_output.ndim not in (4, 5):
         raise ValueError(f"net_output must be (B, C, *spatial) in 2-D or 3-D. Got: {tuple(net_output.shape)}")
+    if not net_output.is_floating_point():
+        raise ValueError(f"net_output must be logits in a floating dtype. Got: {net_output.dtype}")
+    if net_output.numel() == 0:
+        raise ValueError(f"net_output must have samples, channels and voxels. Got: {tuple(net_output.shape)}")
     batch, channels, *spatial = net_output.shape
+    if target.shape == (batch, *spatial):
+        raise ValueError(
+            f"target must have a channel axis, as in target.unsqueeze(1), for a net_output {tuple(net_output.shape)}. "
+            f"Got: {tuple(target.shape)}"
+        )
     if target.ndim != net_output.ndim or target.shape[0] != batch or list(target.shape[2:]) != spatial:
         raise ValueError(
             f"target must have the batch size and the spatial shape of net_output {tuple(net_output.shape)}. "
             f"Got: {tuple(target.shape)}"
         )
-    found = target.shape[1]
-    if found == 1:
+    masks = target.shape[1]
+    if masks == 1 and (channels == 1 or kind in ("auto", "labels")):
         valid = None if ignore_label is None else target != ignore_label
-        top = max(channels - 1, 1)
-        labels = check_labels(target if valid is None else target.masked_fill(~valid, 0), top)
-        if channels == 1:
-            return Target(labels.bool(), valid, is_label_map=False, num_classes=1)
-        return Target(labels.long(), valid, is_label_map=True, num_classes=channels)
-    if found == channels:
-        return Target(check_labels(target, 1).bool(), None, is_label_map=False, num_classes=channels)
-    if found == channels + 1:
-        flags = check_labels(target, 1).bool()
-        valid = ~flags[:, -1:]
-        return Target(flags[:, :-1] & valid, valid, is_label_map=False, num_classes=channels)
-    raise ValueError(
-        f"target must have 1 channel (label map), {channels} (regions) or {channels + 1} (regions and ignore mask) "
-        f"for a net_output of {channels} channels. Got: {tuple(target.shape)}"
-    )
+        return _labels(target, channels, valid)
+    if masks not in (channels, channels + 1) or kind == "labels" or (kind == "onehot" and channels == 1):
+        wanted = f"1 channel (label map), {channels} (regions or one-hot) or {channels + 1} (the same and ignore mask)"
+        raise ValueError(
+            f"target must have {wanted if kind == 'auto' else f'the channels of target_kind={kind!r}'} "
+            f"for a net_output of {channels} channels. Got: {tuple(target.shape)}"
+        )
+    flags = check_labels(target, 1).bool()
+    valid = ~flags[:, channels:] if masks > channels else None
+    flags = flags[:, :channels]
+    if kind == "onehot" or (kind == "auto" and target.dtype != torch.bool and masks == channels > 1 and _one_each(flags)):
+        if kind == "auto":
+            warnings.warn(
+                f"a target {tuple(target.shape)} whose channels sum to 1 everywhere is taken for one-hot labels. Say "
+                'target_kind="onehot" if it is, or target_kind="regions" (or give bool) if it is not.',
+                stacklevel=2,
+            )
+        elif not torch.compiler.is_compiling() and not _one_each(flags, valid):
+            raise ValueError("target must be one-hot: at every voxel that counts, one channel. Got: none, or more than one")
+        number = torch.arange(channels, device=flags.device).view(-1, *[1] * len(spatial))
+        return _labels((flags * number).sum(1, keepdim=True), channels, valid)
+    return Target(flags if valid is None else flags & valid, valid, is_label_map=False, num_classes=channels)
+
+
+def _labels(target: Tensor, channels: int, valid: Tensor | None) -> Target:
+    labels = check_labels(target if valid is None else target.masked_fill(~valid, 0), max(channels - 1, 1))
+    if channels == 1:
+        return Target(labels.bool(), valid, is_label_map=False, num_classes=1)
+    small = torch.uint8 if channels <= 256 else torch.int64  # a byte per voxel is a quarter of the time in what follows
+    return Target(labels.to(small), valid, is_label_map=True, num_classes=channels)
+
+
+def readable(target: Tensor) -> Tensor:
+    """The target in a dtype that torch can compare, which uint16, uint32 and uint64 are not.
+
+    Raises:
+        ValueError: not a tensor, complex numbers.
+    """
+    _check_tensor("target", target)
+    if target.is_complex():
+        raise ValueError(f"target must have a real dtype. Got: {target.dtype}")
+    if target.dtype in _UNSIGNED:
+        return target.to(torch.int32 if target.dtype == torch.uint16 else torch.int64)
+    return target
+
+
+def _check_tensor(name: str, given: object) -> None:
+    found = type(given).__name__
+    if not isinstance(given, Tensor):
+        raise ValueError(f"{name} must be one torch.Tensor{_ADVICE.get(found, '')}. Got: {found}")
 
 
 def check_labels(labels: Tensor, top: int | None = None) -> Tensor:
@@ -97,7 +157,24 @@ def check_labels(labels: Tensor, top: int | None = None) -> Tensor:
     return whole
 
 
+def _one_each(flags: Tensor, valid: Tensor | None = None) -> bool:
+    """Whether every voxel that counts has one channel."""
+    if torch.compiler.is_compiling():
+        raise ValueError(
+            "target_kind must be given under torch.compile, which cannot look whether channels are regions or one-hot. "
+            'Got: "auto", and channels that are not bool'
+        )
+    single = flags.sum(1, keepdim=True) == 1
+    return bool((single if valid is None else single | ~valid).all())
+
+
 def check_convention(convention: str) -> None:
     """Raise ValueError unless the convention is known."""
     if convention not in get_args(Convention):
         raise ValueError(f"convention must be one of {', '.join(get_args(Convention))}. Got: {convention!r}")
+
+
+def check_target_kind(kind: str) -> None:
+    """Raise ValueError unless the kind of target is known."""
+    if kind not in get_args(TargetKind):
+        raise ValueError(f"target_kind must be one of {', '.join(get_args(TargetKind))}. Got: {kind!r}")

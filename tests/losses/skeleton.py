@@ -100,6 +100,16 @@ def check_target_dtype(make: Make, dtype: torch.dtype) -> None:
         assert torch.equal(make()(logits, target.to(dtype)), make()(logits, target))
 
 
+def check_one_hot(make: Make) -> None:
+    """One-hot labels, as MONAI's users have them, are the labels."""
+    logits, target = example("labels", SHAPES["3-D"])
+    one_hot = nn.functional.one_hot(target[:, 0].long(), 3).movedim(-1, 1).float()
+    expected = make()(logits, target)
+    with pytest.warns(UserWarning, match="one-hot"):
+        found = make()(logits, one_hot)
+    assert torch.equal(found, expected)
+
+
 def check_memory_format(make: Make, kind: str) -> None:
     """Neither channels-last nor sliced tensors change anything."""
     logits, target = example(kind, SHAPES["3-D"])

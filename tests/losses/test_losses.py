@@ -42,6 +42,9 @@ class TestLosses:
     def test_target_dtype(self, make, dtype):
         skeleton.check_target_dtype(make, dtype)
 
+    def test_one_hot(self, make):
+        skeleton.check_one_hot(make)
+
     @pytest.mark.parametrize("kind", ["labels", "two labels", "regions and ignore mask"])
     def test_memory_format(self, make, kind):
         skeleton.check_memory_format(make, kind)

@@ -69,6 +69,97 @@ def test_ill_targets_are_refused_with_what_was_found(target, found):
         parse_target(logits(3), target)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_unsigned_labels_may_be_ignored(dtype):
+    target = parse_target(logits(3), labels(3, 2).to(dtype), ignore_label=3)
+    assert target.classes.flatten()[:3].tolist() == [0, 2, 0]
+    assert target.valid.flatten()[:3].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("net_output", "target", "found"),
+    [
+        ([torch.zeros(2, 3, 4, 3)], [labels()], "net_output must be one torch.Tensor .deep supervision.*Got: list"),
+        (torch.zeros(2, 3, 4, 3), [labels()], "target must be one torch.Tensor .deep supervision.*Got: list"),
+        (torch.zeros(2, 3, 4, 3), labels().numpy(), r"torch.from_numpy.*Got: ndarray"),
+        (torch.zeros(2, 3, 4, 3), None, "Got: NoneType"),
+        (torch.zeros(0, 3, 4, 3), torch.zeros(0, 1, 4, 3), r"samples, channels and voxels. Got: \(0, 3, 4, 3\)"),
+        (torch.zeros(2, 3, 4, 0), torch.zeros(2, 1, 4, 0), r"samples, channels and voxels. Got: \(2, 3, 4, 0\)"),
+        (torch.zeros(2, 3, 4, 3), torch.zeros(2, 4, 3), r"channel axis, as in target.unsqueeze\(1\).*Got: \(2, 4, 3\)"),
+        (torch.zeros(2, 3, 4, 3), labels().to(torch.complex64), "real dtype. Got: torch.complex64"),
+        (torch.zeros(2, 3, 4, 3, dtype=torch.long), labels(), "floating dtype. Got: torch.int64"),
+    ],
+)
+def test_what_is_no_pair_of_tensors_is_refused_for_its_reason(net_output, target, found):
+    with pytest.raises(ValueError, match=found):
+        parse_target(net_output, target)
+
+
+# --- one-hot
+
+
+def one_hot(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels (2, 1, 4, 3) and the same one-hot (2, 3, 4, 3)."""
+    classes = torch.randint(0, 3, (2, 1, 4, 3), generator=torch.Generator().manual_seed(0))
+    return classes, torch.nn.functional.one_hot(classes[:, 0], 3).movedim(-1, 1).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int64, torch.float16, torch.float32])
+def test_channels_that_sum_to_1_everywhere_are_one_hot_labels_and_a_warning_says_so(dtype):
+    classes, channels = one_hot(dtype)
+    with pytest.warns(UserWarning, match='taken for one-hot labels.*target_kind="onehot"'):
+        target = parse_target(logits(3), channels)
+    assert target.is_label_map
+    assert torch.equal(target.classes.long(), classes)
+
+
+def test_bool_channels_are_regions_whatever_their_sum(recwarn):
+    assert not parse_target(logits(3), one_hot(torch.bool)[1]).is_label_map
+    assert not recwarn
+
+
+def test_channels_that_do_not_sum_to_1_are_regions(recwarn):
+    channels = one_hot(torch.float32)[1]
+    channels[0, :, 0, 0] = 0
+    assert not parse_target(logits(3), channels).is_label_map
+    assert not recwarn
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
+def test_who_says_what_the_target_is_gets_it_without_a_warning(dtype, recwarn):
+    classes, channels = one_hot(dtype)
+    assert torch.equal(parse_target(logits(3), channels, kind="onehot").classes.long(), classes)
+    assert not parse_target(logits(3), channels, kind="regions").is_label_map
+    assert parse_target(logits(3), classes, kind="labels").is_label_map
+    assert not recwarn
+
+
+def test_one_hot_labels_may_bring_an_ignore_mask():
+    classes, channels = one_hot(torch.float32)
+    mask = torch.zeros(2, 1, 4, 3)
+    mask[:, :, 0] = 1
+    channels[:, :, 0] = 0
+    target = parse_target(logits(3), torch.cat((channels, mask), 1), kind="onehot")
+    assert torch.equal(target.valid, mask == 0)
+    assert torch.equal(target.classes.long(), classes * target.valid)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "found"),
+    [
+        (one_hot(torch.uint8)[1], "labels", r"channels of target_kind='labels'.*Got: \(2, 3, 4, 3\)"),
+        (one_hot(torch.uint8)[0], "onehot", r"channels of target_kind='onehot'.*Got: \(2, 1, 4, 3\)"),
+        (one_hot(torch.uint8)[0], "regions", r"channels of target_kind='regions'.*Got: \(2, 1, 4, 3\)"),
+        (torch.zeros(2, 3, 4, 3), "onehot", "one channel. Got: none"),
+        (torch.full((2, 3, 4, 3), 1 / 3), "onehot", "whole numbers. Got: 0.33"),
+        (one_hot(torch.uint8)[1], "hot", "target_kind must be one of auto, labels, regions, onehot. Got: 'hot'"),
+    ],
+)
+def test_a_target_that_is_not_what_was_said_is_refused(target, kind, found):
+    with pytest.raises(ValueError, match=found):
+        parse_target(logits(3), target, kind=kind)
+
+
 def test_logits_without_spatial_axes_are_refused():
     with pytest.raises(ValueError, match=r"net_output must be .* Got: \(2, 3\)"):
         parse_target(torch.zeros(2, 3), torch.zeros(2, 1))

@@ -69,7 +69,7 @@ def disjoint_classes(net_output: Tensor, target: Tensor, ignore_label: int | Non
     """
     parsed = parse_target(net_output, target, ignore_label)
     if parsed.is_label_map:
-        classes, number = parsed.classes[:, 0], parsed.num_classes
+        classes, number = parsed.classes[:, 0].long(), parsed.num_classes
     else:
         regions = parsed.classes.shape[1]
         if regions > MOST_REGIONS:

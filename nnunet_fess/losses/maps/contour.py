@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing, voxels_at_least_one
 from nnunet_fess.losses.maps.windows import windowed_max, windowed_or
-from nnunet_fess.losses.target import Convention, Target, check_convention, check_labels
+from nnunet_fess.losses.target import Convention, Target, check_convention, check_labels, readable
 
 
 def contour_map(
@@ -69,6 +69,7 @@ def contour_map(
         >>> contour_map(torch.tensor([[[[0, 0, 0, 1, 1, 1]]]]), iterations=1).int()
         tensor([[[[0, 0, 1, 1, 0, 0]]]], dtype=torch.int32)
     """
+    target = readable(target)
     if target.ndim not in (4, 5):
         raise ValueError(f"target must be (B, C, *spatial) in 2-D or 3-D. Got: {tuple(target.shape)}")
     rule = Contour(iterations, convention, thickness_mm=thickness_mm, spacing=spacing, adaptive=adaptive)
