@@ -25,7 +25,8 @@ class Target:
     """A checked target.
 
     Attributes:
-        classes: label map (B, 1, *spatial) uint8 (int64 with more than 256 classes) where ignored voxels hold 0, or regions (B, C, *spatial) bool, False there.
+        classes: label map (B, 1, *spatial) uint8 (int64 with more than 256 classes) where ignored voxels hold 0, or regions
+            (B, C, *spatial) bool, False there.
         valid: (B, 1, *spatial) bool, False where ignored; None if every voxel counts.
         is_label_map: True: classes are disjoint, the network's channels compete (softmax), class 0 is background.
             False: channels are regions of their own (sigmoid) and may overlap.
