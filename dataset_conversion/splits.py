@@ -150,34 +150,81 @@ def nested(members: Sequence[Member], sizes: Sequence[int], seed: int) -> dict[i
     return subsets
 
 
-def append(place: Place, sizes: Sequence[int], repeats: int, seed: int, fold: int) -> list[tuple[int, int, int, Fold]]:
-    """Append nested folds to the dataset's splits; one that is there already is not appended again.
+class Wish(NamedTuple):
+    """Training sets to draw from one fold.
+
+    Attributes:
+        fold: whose training set is cut.
+        sizes: wanted numbers of cases.
+        repeats: draws of each.
+        seed: of the first draw.
+    """
+
+    fold: int
+    sizes: Sequence[int]
+    repeats: int = 1
+    seed: int = 0
+
+
+class Planned(NamedTuple):
+    """A dataset's folds with what is wished for.
+
+    Attributes:
+        splits: all of them.
+        wished: (fold index, repeat, wanted size, fold) of each one that was wished for.
+        files: where they belong.
+        appended: whether any of them is new.
+    """
+
+    splits: list[Fold]
+    wished: list[tuple[int, int, int, Fold]]
+    files: list[Path]
+    appended: bool
+
+    def write(self) -> None:
+        """Write the folds, each file whole or not at all."""
+        for file in self.files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, self.splits)
+
+
+def planned(place: Place, wishes: Iterable[Wish]) -> Planned:
+    """The dataset's folds and behind them nested ones; one that is there already is not appended again. Writes nothing.
 
     A dataset that has no splits yet gets those that nnU-Net would make, in its preprocessed folder, where nnU-Net would
     write them.
-
-    Returns:
-        (fold index, repeat, wanted size, fold) of each.
 
     Raises:
         ConversionError: folds or case ids cannot be read, its preprocessed copy has other splits, or a size is out of range.
     """
     splits, files = _present(place) if place.splits else _first(place)
-    if not 0 <= fold < len(splits):
-        raise ConversionError(f"--fold {fold}: {place.name} has folds 0…{len(splits) - 1}")
-    members = _members(place, splits[fold]["train"])
-    result = []
-    for repeat in range(repeats):
-        for size, train in sorted(nested(members, sizes, seed + repeat).items(), reverse=True):
-            origin = {"of_fold": fold, "size": size, "repeat": repeat, "seed": seed}
-            new = {"train": train, "val": splits[fold]["val"], "subset": origin}
-            if new not in splits:
-                splits.append(new)
-            result.append((splits.index(new), repeat, size, new))
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, splits)
-    return result
+    own, before = len(splits), 0 if not place.splits else len(splits)
+    wished = []
+    for fold, sizes, repeats, seed in wishes:
+        if not 0 <= fold < own:
+            raise ConversionError(f"--fold {fold}: {place.name} has folds 0…{own - 1}")
+        members = _members(place, splits[fold]["train"]) if sizes else []
+        for repeat in range(repeats if sizes else 0):
+            for size, train in sorted(nested(members, sizes, seed + repeat).items(), reverse=True):
+                origin = {"of_fold": fold, "size": size, "repeat": repeat, "seed": seed}
+                new = {"train": train, "val": splits[fold]["val"], "subset": origin}
+                if new not in splits:
+                    splits.append(new)
+                wished.append((splits.index(new), repeat, size, new))
+    # a kill between the two files leaves the preprocessed one short
+    behind = any(len(load(file.parent, SPLITS)) < len(splits) for file in place.splits)
+    return Planned(splits, wished, files, behind or len(splits) > before)
+
+
+def append(place: Place, sizes: Sequence[int], repeats: int, seed: int, fold: int) -> list[tuple[int, int, int, Fold]]:
+    """Append nested folds to the dataset's splits, see `planned`.
+
+    Returns:
+        (fold index, repeat, wanted size, fold) of each.
+    """
+    plan = planned(place, [Wish(fold, sizes, repeats, seed)])
+    plan.write()
+    return plan.wished
 
 
 def _present(place: Place) -> tuple[list[Fold], list[Path]]:

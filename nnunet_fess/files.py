@@ -114,6 +114,17 @@ def held_alone(lock: str | Path, busy: str) -> Iterator[None]:
         raise UserError(busy) from None
 
 
+def is_held(lock: str | Path) -> bool:
+    """Whether a process holds a lock file alone at this moment."""
+    if not Path(lock).exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def _flush(path: Path) -> None:
     if os.name != "posix" and path.is_dir():  # Windows has no handle of a folder to flush
         return

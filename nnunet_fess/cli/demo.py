@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from nnunet_fess import arguments
 from nnunet_fess.demo import pipeline, report, workdir
 from nnunet_fess.demo.trainers import DEFAULT, choose
 from nnunet_fess.errors import UserError
+from nnunet_fess.processes.stopping import terminable
 
 # Phantoms are easy: a whole-tumour Dice below this means that something in the path is broken.
 REGION, MINIMUM = "whole tumor", 0.7
@@ -29,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     pipeline.program_path()  # before anything is written
     device = _device(args.device)
     start = time.monotonic()
-    with _terminable(), workdir.claim(args.workdir) as claimed:
+    with terminable(), workdir.claim(args.workdir) as claimed:
         print(f"Working directory {claimed.path}, device {device}, output of all commands in {pipeline.LOG}", flush=True)
         scores = pipeline.run(claimed, trainers, device, args.seed, _cores())
         if not args.keep:
@@ -86,19 +84,3 @@ def _device(wish: str) -> str:
 def _cores() -> int:
     """Cores this process may use, which under a scheduler or in a container are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Make `kill` and a closed terminal unwind the stack as Ctrl-C does, so that the running command is ended too."""
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, _stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

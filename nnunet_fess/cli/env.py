@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nnunet_fess import arguments
 from nnunet_fess.errors import UserError
-from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.extension import DIRECTORY, VARIABLE, with_ours
 from nnunet_fess.streams import print_exactly
 
 _SHELLS = ("bash", "zsh", "sh", "fish", "powershell")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
             f"this package lies in {DIRECTORY}; {VARIABLE} is a list set apart by {os.pathsep!r}, so nnU-Net cannot be told "
             "such a path. Install the package into an environment whose path has none."
         )
-    print_exactly(str(DIRECTORY) if args.path else line(args.shell, _value(os.environ.get(VARIABLE))))
+    print_exactly(str(DIRECTORY) if args.path else line(args.shell, with_ours(os.environ.get(VARIABLE), DIRECTORY)))
     return 0
 
 
@@ -44,16 +44,6 @@ def line(shell: str, value: str) -> str:
     if shell == "powershell":
         return f"$env:{VARIABLE} = '{value.replace(chr(39), chr(39) * 2)}'"
     return f"export {VARIABLE}={shlex.quote(value)}"
-
-
-def _value(present: str | None) -> str:
-    """Our directory first, then whatever other extensions are set already; nothing twice, nothing empty."""
-    paths = {os.path.realpath(DIRECTORY): str(DIRECTORY)}
-    for path in (present or "").split(os.pathsep):
-        if path.strip():
-            # realpath, because Path.resolve raises on a loop of links; what the user set stays as it is spelt
-            paths.setdefault(os.path.realpath(path), path)
-    return os.pathsep.join(paths.values())
 
 
 def _fish_quote(value: str) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "share": ("nnunet_fess.cli.share", "a copy of a model that predicts without this package"),
     "preview": ("nnunet_fess.cli.preview", "draw what a loss sees on a case of yours: contours, weights"),
     "doctor": ("nnunet_fess.cli.doctor", "what is wrong with this installation, and what to do"),
+    "study": ("nnunet_fess.cli.study", "compare losses fairly, from one file to the tables"),
     "demo": ("nnunet_fess.cli.demo", "the whole path once, on a small phantom, in a few minutes"),
 }
 

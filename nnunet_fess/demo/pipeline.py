@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import sys
-import sysconfig
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,8 +13,8 @@ from nnunet_fess.demo import overlay, report
 from nnunet_fess.demo.phantom import PATIENTS, write_download
 from nnunet_fess.demo.trainers import DemoTrainer
 from nnunet_fess.demo.workdir import Workdir
-from nnunet_fess.errors import UserError
 from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.processes.programs import search_path
 from nnunet_fess.processes.shell import Shell
 
 DATASET = "517"
@@ -65,11 +61,7 @@ def program_path() -> str:
     Raises:
         UserError: one is missing.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    for program in _PROGRAMS:
-        if shutil.which(program, path=path) is None:
-            raise UserError(f"the program {program} was not found. Install this package again: pip install nnunet-fess")
-    return path
+    return search_path(_PROGRAMS)
 
 
 def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: int, cores: int) -> dict[str, report.Score]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.processes import guard
+from nnunet_fess.processes.guarded import Guarded, end
 
 _EPOCH = re.compile(r"^\S+ \S+: Epoch (\d+)", re.MULTILINE)
 _TAIL_LINES = 15
-_PATIENCE = 5.0  # seconds a terminated command gets to end before it is killed
 
 
 class Shell:
@@ -55,22 +52,13 @@ class Shell:
             log.write(f"\n\n$ {line}\n".encode())
             log.flush()
             begin = log.tell()
-            with self._start(command, log) as process:
-                code = self._wait(process, begin, epochs)
+            process = Guarded(command, log, self._environment)
+            code = self._wait(process, begin, epochs)
         if code != 0:
             tail = "\n".join(f"  | {text}" for text in self._output(begin).splitlines()[-_TAIL_LINES:])
             raise UserError(f"“{title}” failed with exit code {code}. The last lines of {self.log}:\n{tail}")
 
-    def _start(self, command: Sequence[str], log: IO[bytes]) -> subprocess.Popen:
-        if os.name != "posix":
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment)
-        # A session of its own: nnU-Net's worker processes can then be ended together, and Ctrl-C reaches this process alone.
-        guarded = [sys.executable, "-I", guard.__file__, *command]
-        return subprocess.Popen(
-            guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment, start_new_session=True
-        )
-
-    def _wait(self, process: subprocess.Popen, begin: int, epochs: int | None) -> int:
+    def _wait(self, process: Guarded, begin: int, epochs: int | None) -> int:
         start = time.monotonic()
         progress = _Progress()
         try:
@@ -84,7 +72,7 @@ class Shell:
             progress.end("stopped")
             raise
         finally:
-            _end(process)
+            end([process])
         progress.end(f"{'done' if code == 0 else 'failed'} after {time.monotonic() - start:.0f} s")
         return code
 
@@ -117,29 +105,3 @@ class _Progress:
 
     def end(self, news: str) -> None:
         print(f"{chr(13)}\x1b[K  {news}" if self._terminal else f"  {news}", flush=True)
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End the process and, on POSIX, whatever it has started and not taken down itself."""
-    if os.name != "posix":
-        process.kill()
-        process.wait()
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
-            break
-        deadline = time.monotonic() + _PATIENCE
-        while _alive(process) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    process.wait()
-
-
-def _alive(process: subprocess.Popen) -> bool:
-    process.poll()  # reaps the leader, which else would stay in its group as a zombie
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

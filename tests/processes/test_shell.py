@@ -89,9 +89,9 @@ def _start_demo(tmp_path):
     demo = f"""
 import sys
 from pathlib import Path
-from nnunet_fess.cli.demo import _terminable
+from nnunet_fess.processes.stopping import terminable
 from nnunet_fess.processes.shell import Shell
-with _terminable():
+with terminable():
     command = [sys.executable, "-c", {_PARENT.format(then="time.sleep(600)")!r}, {str(tmp_path / "pid")!r}]
     Shell(Path({str(tmp_path / "log")!r}), {{}}).run("Wait", command)
 """

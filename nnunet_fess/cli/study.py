@@ -1,0 +1,99 @@
+"""`nnunet_fess study VERB …`: a fair comparison of losses, from one file to the paper's tables."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_fess import arguments
+
+# Verb -> its module and function, with arguments of its own, and one line of help.
+VERBS = {
+    "init": ("nnunet_fess.cli.study", "init", "write a commented file to begin with"),
+    "check": ("nnunet_fess.cli.study", "check", "say all that could fail, before anything is trained"),
+    "run": ("nnunet_fess.cli.study", "run", "train, predict; goes on where an earlier call was stopped"),
+    "status": ("nnunet_fess.cli.study", "status", "how far it is"),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one verb."""
+    parser = arguments.parser(
+        "nnunet_fess study",
+        "Compare losses fairly: the same data, folds, seeds and training sets for each, trained by nnU-Net's own commands.\n"
+        "Begin with  nnunet_fess study init > study.yaml",
+        "verbs:\n" + "\n".join(f"  {verb:<10} {text}" for verb, (_, _, text) in VERBS.items()),
+    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of those listed below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see  nnunet_fess study VERB --help")
+    if not argv:
+        parser.print_help()
+        return 0
+    chosen = parser.parse_args(argv)
+    module, function, _ = VERBS[chosen.verb]
+    code: int = getattr(importlib.import_module(module), function)(chosen.arguments)
+    return code
+
+
+def init(argv: Sequence[str]) -> int:
+    """Write a preset's file to stdout."""
+    from nnunet_fess.study import presets
+
+    parser = arguments.parser(
+        "nnunet_fess study init",
+        "Write a commented file to begin with:  nnunet_fess study init > study.yaml\n"
+        "quick: the demo's phantom on a CPU; fess, contour, regionwise: the papers' tables; without a preset: your own.",
+    )
+    listed = [name for name in presets.names() if name != presets.DEFAULT]
+    parser.add_argument("--preset", choices=listed, default=presets.DEFAULT, help="which (default: one for your own data)")
+    chosen = parser.parse_args(argv)
+    sys.stdout.write(presets.text(chosen.preset))
+    return 0
+
+
+def check(argv: Sequence[str]) -> int:
+    """Say what would fail."""
+    parser = arguments.parser("nnunet_fess study check", "Say all that could fail, before an hour is spent. Changes nothing.")
+    _file(parser)
+    chosen = parser.parse_args(argv)
+    from nnunet_fess.study.check import report
+    from nnunet_fess.study.config import load
+
+    return report(load(chosen.file))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run what is missing."""
+    parser = arguments.parser(
+        "nnunet_fess study run",
+        "Make splits and preprocessed data, train every run that is missing, predict. What is finished stays; a stopped\n"
+        "training goes on from its last checkpoint. Several calls share the work, on one machine or several with one disk.",
+    )
+    _file(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, run none")
+    chosen = parser.parse_args(argv)
+    from nnunet_fess.study.config import load
+    from nnunet_fess.study.run import dry_run, run_study
+
+    file = load(chosen.file)
+    return dry_run(file) if chosen.dry_run else run_study(file)
+
+
+def status(argv: Sequence[str]) -> int:
+    """Print how far the study is."""
+    parser = arguments.parser("nnunet_fess study status", "Say how far the runs are. Changes nothing.")
+    _file(parser)
+    parser.add_argument("--watch", action="store_true", help="again every few seconds, until all is done or Ctrl-C")
+    chosen = parser.parse_args(argv)
+    from nnunet_fess.study.config import load
+    from nnunet_fess.study.status import report, watch
+
+    file = load(chosen.file)
+    return watch(file) if chosen.watch else report(file)
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="the study's file, such as study.yaml")

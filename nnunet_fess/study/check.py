@@ -1,0 +1,199 @@
+"""All that could fail, found before anything is trained."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataset_conversion.splits import SPLITS
+from nnunet_fess import machine
+from nnunet_fess.errors import UserError
+from nnunet_fess.processes import programs
+from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study.data import Data
+from nnunet_fess.study.jobs import jobs
+from nnunet_fess.study.lock import LOCK, LOCKS
+from nnunet_fess.study.trainers import others
+
+COMMANDS = ("nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_plan_and_preprocess", "nnUNetv2_preprocess", "nnunet_fess")
+_MOMENTUM, _CHECKPOINTS, _BYTES = 2, 2, 4  # weights and their momentum, best and final, float32
+
+
+@dataclass
+class Found:
+    """What a check has found.
+
+    Attributes:
+        fine: what is in order, a line each.
+        warnings: what may surprise.
+        mistakes: what would fail.
+        data: the datasets, those that were found.
+    """
+
+    fine: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+    data: list[Data] = field(default_factory=list)
+
+
+def check(file: StudyFile) -> Found:
+    """Look at everything that a run will need; changes nothing."""
+    found = Found()
+    _trying(found, lambda: _trainers(file, found))
+    _trying(found, lambda: programs.search_path(COMMANDS))
+    for dataset in file.study.datasets:
+        _trying(found, lambda dataset=dataset: _dataset(file, dataset, found))  # type: ignore[misc]
+    _trying(found, lambda: _device(file, found))
+    _trying(found, lambda: _results(file, found))
+    _trying(found, lambda: _disk(file, found))
+    return found
+
+
+def report(file: StudyFile) -> int:
+    """Check and print; the exit code says whether it could run."""
+    found = check(file)
+    for line in found.fine:
+        print(f"  ok       {line}")
+    for line in found.warnings:
+        print(f"  warning  {line}")
+    if found.mistakes:
+        raise UserError(told(found))
+    print(f"{file.path.name} can run: {len(jobs(file))} runs")
+    return 0
+
+
+def told(found: Found) -> str:
+    """All mistakes as one message."""
+    number = len(found.mistakes)
+    return f"{number} mistake{'s' if number > 1 else ''}\n" + "\n".join(f"  {line}" for line in found.mistakes)
+
+
+def _trying(found: Found, look: Callable[[], Any]) -> None:
+    """The next check does not depend on this one's success."""
+    try:
+        look()
+    except UserError as error:
+        found.mistakes.append(str(error))
+    except OSError as error:
+        found.mistakes.append(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def _trainers(file: StudyFile, found: Found) -> None:
+    foreign = [(position, trainer) for position, trainer in enumerate(file.trainers) if not trainer.ours]
+    known = others() if foreign else set()
+    for position, trainer in foreign:
+        if trainer.given not in known:
+            found.mistakes.append(f"{file.at(f'trainers.{position}')}: no trainer {trainer.given} in nnU-Net, nor here")
+    ours = len(file.trainers) - len(foreign)
+    names = ", ".join(trainer.given for _, trainer in foreign)
+    if foreign and len(file.study.seeds) > 1:
+        found.warnings.append(f"{names}: no seeds, so one run where ours have {len(file.study.seeds)}")
+    if foreign and file.study.options:
+        found.warnings.append(f"{names}: without the options {file.study.options}")
+    found.fine.append(f"{len(file.trainers)} trainers, {ours} of them ours")
+
+
+def _dataset(file: StudyFile, dataset: int | str, found: Found) -> None:
+    data = Data(file, dataset)
+    todo = data.to_do()
+    if data.plans_file.is_file():
+        configuration = data.configuration
+        if configuration.get("previous_stage"):
+            raise UserError(
+                f"{file.at('configuration')}: {file.study.configuration} is the second stage of a cascade and needs the first "
+                "one's predictions of all folds. Compare losses in the first stage, or in a configuration by itself."
+            )
+    numbers = data.fold_numbers()
+    test = data.test
+    sizes = sorted({len(data.splits.splits[number]["train"]) for number in numbers.values()}, reverse=True)
+    cases = f"{len(test.cases)} test cases" if test else "the folds' validation cases as test"
+    found.fine.append(f"{data.name}: training sets of {', '.join(map(str, sizes))} cases, {cases}")
+    found.fine += [f"{data.name}: to be done first: {' '.join(command)}" for _, command in todo]
+    if data.splits.appended:
+        found.fine.append(f"{data.name}: training sets will be appended to {SPLITS}")
+    for subset, number in numbers.items():
+        there = len(data.splits.splits[number]["train"])
+        if subset.size != "all" and there != subset.size:
+            found.warnings.append(f"{data.name}: {subset.size} training cases are {there}; patients are not cut in two")
+    found.data.append(data)
+
+
+def _device(file: StudyFile, found: Found) -> None:
+    study = file.study
+    if study.device != "cuda":
+        share = machine.cores() // study.executor.parallel
+        if study.device == "cpu" and share < 1:
+            raise UserError(
+                f"{file.at('executor.parallel')}: found {study.executor.parallel}, this machine has {machine.cores()} cores; "
+                "allowed: no more runs at once than cores"
+            )
+        found.fine.append(f"{study.device}: {study.executor.parallel} at once, {max(1, share)} of {machine.cores()} cores each")
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(f"{file.at('device')}: found cuda, but torch finds no GPU here; allowed: cpu")
+    there = torch.cuda.device_count()
+    lacking = [number for number in study.executor.gpus or [0] if number >= there]
+    if lacking:
+        raise UserError(f"{file.at('executor.gpus')}: found {lacking[0]}; this machine has GPUs 0…{there - 1}")
+    if study.executor.gpus is None and study.executor.parallel > 1:
+        found.warnings.append(
+            f"{study.executor.parallel} runs at once on one GPU: name the GPUs in  executor: {{gpus: [0, 1]}}"
+        )
+    found.fine.append(f"cuda: {there} GPUs here")
+
+
+def _results(file: StudyFile, found: Found) -> None:
+    results = file.results
+    if results.exists() and not results.is_dir():
+        raise UserError(f"{file.at('results')}: {results} is a file; the results need a folder.")
+    ours = (results / LOCK).is_file() or (results / LOCKS).is_dir()  # the latter comes first
+    if results.is_dir() and not ours and any(results.iterdir()):
+        raise UserError(
+            f"{file.at('results')}: {results} holds files, but none of a study's. Choose another folder, or empty it."
+        )
+    nearest = next(path for path in (results, *results.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{file.at('results')}: {nearest} cannot be written to.")
+
+
+def _disk(file: StudyFile, found: Found) -> None:
+    """Checkpoints and predictions of what is still to run, from the plans and the labels' sizes."""
+    planned = [data for data in found.data if data.plans_file.is_file()]
+    if not planned:
+        return
+    needed = 0
+    for data in planned:
+        weights = sum(_weights(data.configuration, len(data.dataset_json["channel_names"]), len(data.dataset_json["labels"])))
+        model = weights * _MOMENTUM * _CHECKPOINTS * _BYTES
+        labels = sum(path.stat().st_size for path in data.truth.glob("*")) if data.truth.is_dir() else 0
+        here = [job for job in jobs(file) if job.dataset == data.given]
+        done = sum((file.results / "runs" / job.id).is_dir() for job in here)
+        needed += (len(here) - done) * (model + labels)
+    nearest = next(path for path in (file.results, *file.results.parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    told_needed = f"about {needed / 1e9:.1f} GB of checkpoints and predictions, {free / 1e9:.1f} GB free in {nearest}"
+    if needed > free:
+        raise UserError(f"{told_needed}. Make room, or choose another folder with  results:")
+    found.fine.append(told_needed)
+
+
+def _weights(configuration: dict[str, Any], channels: int, classes: int) -> Iterator[int]:
+    """Numbers of weights of an encoder's and decoder's convolutions; nothing for a network of another kind."""
+    network = configuration.get("architecture", {}).get("arch_kwargs", {})
+    features, kernels = network.get("features_per_stage"), network.get("kernel_sizes")
+    if not isinstance(features, list) or not isinstance(kernels, list):
+        return
+    blocks = network.get("n_conv_per_stage") or network.get("n_blocks_per_stage") or [2] * len(features)
+    double = 2 if "n_blocks_per_stage" in network else 1  # convolutions of a residual block
+    before = channels
+    for number, kernel, count in zip(features, kernels, blocks, strict=False):
+        yield math.prod(kernel) * number * (before + number * (count * double - 1))
+        before = number
+    for deep, shallow, kernel in zip(features[:0:-1], features[-2::-1], kernels[-2::-1], strict=False):
+        yield 8 * deep * shallow + math.prod(kernel) * shallow * 2 * shallow + shallow * classes

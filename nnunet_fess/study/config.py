@@ -1,0 +1,317 @@
+"""The study's file: what may stand in it, and every mistake in it told at once, with its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nnunet_fess.errors import UserError
+from nnunet_fess.study.trainers import Trainer, choose
+
+Metric = Literal["dice", "iou", "precision", "sensitivity", "specificity", "hd95", "assd", "nsd"]
+METRICS: tuple[Metric, ...] = ("dice", "iou", "precision", "sensitivity", "specificity", "hd95", "assd", "nsd")
+Size = Annotated[int, Field(ge=1)] | Literal["all"]
+Whole = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    # strict: "1" is no number and 1 no name; YAML tells them apart, and so does the reader of the file.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Sizes = Annotated[list[Size], Field(min_length=1)]
+
+
+def _all_cases() -> Sizes | dict[str, Sizes]:
+    return ["all"]
+
+
+class TestFolders(_Part):
+    """Test cases that lie outside nnU-Net's folders."""
+
+    images: Text = Field(description="a folder with images named as nnU-Net names them (CASE_0000.nii.gz)")
+    labels: Text = Field(description="a folder with their labels (CASE.nii.gz)")
+
+
+class Local(_Part):
+    """Runs on this machine."""
+
+    kind: Literal["local"] = Field("local", description="local")
+    parallel: Annotated[int, Field(ge=1)] = Field(1, description="a whole number of runs at once, at least 1")
+    gpus: list[Whole] | None = Field(
+        None, min_length=1, description="a list of GPU numbers such as [0, 1], one run at a time on each"
+    )
+
+
+class Study(_Part):
+    """One comparison, as its file says it.
+
+    The description of a field is what an error message says is allowed.
+    """
+
+    name: str = Field(
+        pattern=r"^[^/\\:\x00-\x1f.][^/\\:\x00-\x1f]*$", description="a name that a folder can have, such as hippocampus-losses"
+    )
+    results: Text | None = Field(None, description="a folder; a relative one is beside this file (default: the name)")
+    dataset: Whole | Text | Annotated[list[Whole | Text], Field(min_length=1)] = Field(
+        description="the number or name of a dataset of nnU-Net such as 504, or a list of them"
+    )
+    configuration: Text = Field("3d_fullres", description="a configuration of the plans such as 3d_fullres")
+    plans: Text = Field("nnUNetPlans", description="the name of plans such as nnUNetPlans")
+    device: Literal["cuda", "cpu", "mps"] = Field("cuda", description="cuda, cpu or mps")
+    trainers: list[Text] = Field(min_length=1, description="a list of trainers such as [DiceCE, FESS_lambda0p8, nnUNetTrainer]")
+    options: str = Field("", description="options of our trainers such as 100epochs_noMirroring")
+    baseline: Text | None = Field(None, description="one of the trainers (default: the first)")
+    seeds: list[Seed] = Field([0], min_length=1, description="a list of whole numbers from 0 to 4294967295, none twice")
+    folds: list[Whole] = Field([0], min_length=1, description="a list of nnU-Net's folds such as [0, 1, 2], none twice")
+    training_sizes: Sizes | dict[str, Sizes] = Field(
+        default_factory=_all_cases,
+        description="a list of numbers of training cases and 'all', none twice; or such a list for each of some datasets",
+    )
+    repeats: Annotated[int, Field(ge=1)] = Field(1, description="a whole number of draws of each training size, at least 1")
+    test: Literal["validation", "imagesTs"] | TestFolders = Field(
+        "validation", description="validation, imagesTs, or {images: FOLDER, labels: FOLDER}"
+    )
+    metrics: list[Metric] = Field(list(METRICS), min_length=1, description=f"a list of {', '.join(METRICS)}, none twice")
+    nsd_tolerance_mm: Annotated[float, Field(gt=0)] = Field(1.0, description="a number of mm above 0")
+    executor: Local = Field(Local.model_validate({}), description="{kind: local, parallel: 1} or {kind: local, gpus: [0, 1]}")
+
+    @property
+    def datasets(self) -> list[int | str]:
+        """The datasets, also where the file names a single one."""
+        return self.dataset if isinstance(self.dataset, list) else [self.dataset]
+
+    def sizes_of(self, dataset: int | str) -> list[Size]:
+        """Training sizes of one of the datasets; all cases where the file has sizes for others only."""
+        if isinstance(self.training_sizes, dict):
+            return self.training_sizes.get(str(dataset), ["all"])
+        return self.training_sizes
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study's file, read and found right.
+
+    Attributes:
+        path: the file, absolute.
+        study: its content.
+        trainers: those of the study in its order, resolved.
+        lines: key → its line in the file, keys of keys joined by dots.
+    """
+
+    path: Path
+    study: Study
+    trainers: Sequence[Trainer]
+    lines: Mapping[str, int]
+
+    @property
+    def results(self) -> Path:
+        """The folder of the results, absolute."""
+        return self.path.parent / Path(self.study.results or self.study.name).expanduser()
+
+    @property
+    def baseline(self) -> Trainer:
+        """What the others are compared with."""
+        return next(trainer for trainer in self.trainers if trainer.given == (self.study.baseline or self.study.trainers[0]))
+
+    def at(self, key: str) -> str:
+        """Where a key stands, as the messages say it."""
+        line = self.lines.get(key) or self.lines.get(key.partition(".")[0])
+        return f"{self.path}, line {line}, {key}" if line else f"{self.path}, {key}"
+
+
+def load(path: str | Path) -> StudyFile:
+    """Read a study's file.
+
+    Raises:
+        UserError: it cannot be read, or is no study; a line for each mistake, with its place, what was found, what is allowed.
+    """
+    path = Path(path).expanduser().absolute()
+    content, lines = _read(path)
+    mistakes: list[tuple[int, str]] = []
+    wrong: set[str] = set()
+    study = None
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        explained = list(_explained(error, content))
+        for key, text in explained:
+            if any(other.startswith(f"{key}.") for other, _ in explained):
+                continue  # no member of a union fits, and one of them says more precisely why
+            wrong.add(key.partition(".")[0])
+            mistakes.append((_line(lines, key), text))
+    for key, text in _contradictions(content, wrong):
+        mistakes.append((_line(lines, key), f"{key}: {text}"))
+    trainers: list[Trainer] = []
+    if not wrong & {"trainers", "options"}:
+        trainers, found = choose(content["trainers"], content.get("options", ""))
+        mistakes += [(_line(lines, key), f"{key}: {text}") for key, text in found]
+    if mistakes or study is None:
+        told = "\n".join(f"  line {line}, {text}" for line, text in sorted(mistakes))
+        raise UserError(f"{path}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}\n{told}")
+    return StudyFile(path, study, trainers, lines)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The file as plain values, and the line of each key."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist. Make one:  nnunet_fess study init > {path.name}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text: byte {error.start}. Save it as UTF-8.") from error
+    try:
+        content = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        what = "; ".join(part for part in (error.context, error.problem) if part).split("\n")[0]
+        raise UserError(f"{path}, {line}no YAML: {what}.") from error
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"{path} is no YAML: {error}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: keys with values expected, such as  name: my-study; found {_shown(content)}.")
+    lines = dict(_lines(content))
+    return _plain(content), lines
+
+
+def _lines(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Key → line, also of what a list holds: `trainers.2`."""
+    where = getattr(node, "lc", None)
+    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    for key in keys:
+        try:
+            line = (where.key(key) if isinstance(node, dict) else where.item(key))[0] + 1  # type: ignore[union-attr]
+        except (AttributeError, KeyError, TypeError):  # merged from an anchor
+            line = getattr(where, "line", 0) + 1
+        yield f"{prefix}{key}", line
+        yield from _lines(node[key], f"{prefix}{key}.")
+
+
+def _plain(node: Any) -> Any:
+    """Without the reader's own types, which remember comments."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _explained(error: ValidationError, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Key and message of each mistake, one per key: what found no member of a union is told once."""
+    told: set[str] = set()
+    for item in error.errors():
+        # pydantic's place of an error also names members of unions; those are no keys of the file
+        value: Any = content
+        path: list[str] = []
+        model: type[BaseModel] | None = Study
+        allowed = ""
+        for part in item["loc"]:
+            there = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+            field = model.model_fields.get(str(part)) if model else None
+            if field is not None:
+                allowed = field.description or ""
+                model = _model_of(field.annotation, value.get(part) if isinstance(value, dict) else None)
+            if there:
+                value = value[part]
+                path.append(str(part))
+            elif item["type"] in ("missing", "extra_forbidden") and part == item["loc"][-1]:
+                path.append(str(part))
+        key = ".".join(path)
+        if key in told or any(f"{other}.".startswith(f"{key}.") for other in told):
+            continue
+        told.add(key)
+        if item["type"] == "missing":
+            yield key, f"{key}: missing; needed: {allowed}"
+        elif item["type"] == "extra_forbidden":
+            owner = _owner(content, path)
+            known = [name for name in owner.model_fields if name]
+            near = difflib.get_close_matches(path[-1], known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            yield key, f"{key}: no such key{hint}; allowed: {', '.join(known)}"
+        else:
+            yield key, f"{key}: found {_shown(value)}; allowed: {allowed}"
+
+
+def _model_of(annotation: Any, value: Any) -> type[BaseModel] | None:
+    """The part of the schema that a mapping under a key is held to."""
+    if not isinstance(value, dict):
+        return None
+    members = getattr(annotation, "__args__", (annotation,))
+    return next((member for member in members if isinstance(member, type) and issubclass(member, BaseModel)), None)
+
+
+def _owner(content: Mapping[str, Any], path: Sequence[str]) -> type[BaseModel]:
+    owner: type[BaseModel] = Study
+    value: Any = content
+    for part in path[:-1]:
+        value = value[part]
+        owner = _model_of(owner.model_fields[part].annotation, value) or owner
+    return owner
+
+
+def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tuple[str, str]]:
+    """Mistakes that lie between keys, each of which is fine by itself."""
+
+    def good(*keys: str) -> bool:
+        return not wrong.intersection(keys)
+
+    lists = {key: content.get(key) for key in ("dataset", "seeds", "folds", "training_sizes", "metrics")}
+    sizes = content.get("training_sizes", ["all"])
+    if isinstance(sizes, dict) and good("dataset", "training_sizes"):
+        datasets = content["dataset"] if isinstance(content["dataset"], list) else [content["dataset"]]
+        for name, listed in sizes.items():
+            lists[f"training_sizes.{name}"] = listed
+            if name not in map(str, datasets):
+                yield f"training_sizes.{name}", f"found {name}; allowed: one of the datasets, {', '.join(map(str, datasets))}"
+    for key, items in lists.items():
+        if isinstance(items, list) and good(key.partition(".")[0]):
+            for item in sorted({str(item) for item in items if items.count(item) > 1}):
+                yield key, f"found {item} twice; allowed: each once"
+    trainers = content.get("trainers") or []
+    baseline = content.get("baseline")
+    if baseline is not None and good("trainers", "baseline") and baseline not in trainers:
+        yield "baseline", f"found {_shown(baseline)}; allowed: one of the trainers, {', '.join(trainers)}"
+    if isinstance(content.get("dataset"), list) and good("dataset", "test") and isinstance(content.get("test"), dict):
+        yield "test", "found folders for several datasets; allowed: validation or imagesTs, which each dataset has its own of"
+    executor = content.get("executor") or {}
+    if good("executor", "device") and executor.get("gpus"):
+        device = content.get("device", "cuda")
+        if device != "cuda":
+            yield "executor.gpus", f"found {executor['gpus']} with device {device}; allowed: gpus with device cuda only"
+        if executor.get("parallel", len(executor["gpus"])) != len(executor["gpus"]):
+            yield (
+                "executor.parallel",
+                f"found {executor['parallel']} for {len(executor['gpus'])} gpus; allowed: leave it out, each GPU has a run",
+            )
+    if good("training_sizes", "repeats") and content.get("repeats", 1) > 1 and sizes == ["all"]:
+        yield "repeats", f"found {content['repeats']}, but training_sizes has no number to draw; allowed: 1"
+
+
+def _line(lines: Mapping[str, int], key: str) -> int:
+    """The line of a key, or of the nearest key above it; 1 for what is missing."""
+    while key:
+        if key in lines:
+            return lines[key]
+        key = key.rpartition(".")[0]
+    return 1
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,306 @@
+"""What the study knows of a dataset: where it is, what is still to be made of it, its folds, and what runs are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion import splits
+from dataset_conversion.errors import ConversionError
+from nnunet_fess import files, machine
+from nnunet_fess.errors import UserError
+from nnunet_fess.folders import folder
+from nnunet_fess.plans import resolve
+from nnunet_fess.study.config import StudyFile, TestFolders
+from nnunet_fess.study.jobs import Subset, subsets
+
+# Plans that nnU-Net makes by itself -> the planner that does; `nnunet_fess cpu-plans` makes the last from the first.
+PLANNERS = {
+    "nnUNetPlans": "ExperimentPlanner",
+    **{f"nnUNetResEncUNet{size}Plans": f"nnUNetPlannerResEnc{size}" for size in ("M", "L", "XL")},
+}
+CPU_PLANS = "nnUNetPlansCPU"
+
+
+@dataclass(frozen=True)
+class Test:
+    """Where test cases lie.
+
+    Attributes:
+        images: folder of images to predict.
+        labels: folder of their labels.
+        cases: their identifiers.
+    """
+
+    images: Path
+    labels: Path
+    cases: Sequence[str]
+
+
+class Data:
+    """A dataset of the study; what it reads, it reads once.
+
+    Args:
+        file: the study.
+        dataset: as in the file.
+
+    Raises:
+        UserError: there is no such dataset, or nnU-Net's folders are not known.
+    """
+
+    def __init__(self, file: StudyFile, dataset: int | str) -> None:
+        self.file = file
+        self.given = dataset
+        folder("nnUNet_preprocessed")
+        try:
+            self.place = splits.locate(str(dataset), None)
+        except ConversionError as error:
+            raise UserError(f"{file.at('dataset')}: {error}") from error
+        assert self.place.preprocessed is not None  # its root is set
+        self.preprocessed: Path = self.place.preprocessed
+        self.name = self.place.name
+
+    @property
+    def number(self) -> str:
+        """As nnU-Net's commands take it."""
+        return str(int(self.name[7:10]))
+
+    @property
+    def plans_file(self) -> Path:
+        """The study's plans of this dataset, which may be still to be made."""
+        return self.preprocessed / f"{self.file.study.plans}.json"
+
+    @cached_property
+    def plans(self) -> dict[str, Any]:
+        """Its plans, read."""
+        found = files.read_json(self.plans_file)
+        if not isinstance(found, dict) or not isinstance(found.get("configurations"), dict):
+            raise UserError(f"{self.plans_file} holds no plans of nnU-Net.")
+        return found
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The study's configuration of the plans, with what it inherits."""
+        return self._configuration(self.plans_file, self.plans)
+
+    def _configuration(self, path: Path, plans: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return resolve(plans, self.file.study.configuration)
+        except UserError as error:
+            raise UserError(f"{self.file.at('configuration')}: {path}: {error}") from error
+
+    @cached_property
+    def dataset_json(self) -> dict[str, Any]:
+        """nnU-Net's description of the dataset."""
+        return dict(files.read_json(self.dataset_json_file))
+
+    @property
+    def dataset_json_file(self) -> Path:
+        """The preprocessed copy, or before there is one the raw one."""
+        copy = self.preprocessed / "dataset.json"
+        if copy.is_file() or self.place.raw is None:
+            return copy
+        return self.place.raw / "dataset.json"
+
+    @property
+    def truth(self) -> Path:
+        """nnU-Net's copy of the training cases' labels."""
+        return self.preprocessed / "gt_segmentations"
+
+    @property
+    def cases(self) -> Path:
+        """Folder of the preprocessed cases."""
+        return self.preprocessed / str(self.configuration["data_identifier"])
+
+    # What nnU-Net still has to do
+
+    def to_do(self) -> list[tuple[str, list[str]]]:
+        """Title and command of each preparation that is missing.
+
+        Raises:
+            UserError: plans are missing that nothing here makes.
+        """
+        study = self.file.study
+        workers = str(min(machine.cores(), 8))
+        if self.plans_file.is_file():
+            return [] if self.unprepared() == [] else [self._preprocess(study.plans, workers)]
+        if study.plans not in PLANNERS and study.plans != CPU_PLANS:
+            there = ", ".join(sorted(path.stem for path in self.preprocessed.glob("*lans*.json"))) or "none"
+            raise UserError(
+                f"{self.file.at('plans')}: {self.plans_file} does not exist. Make it  (nnunet_fess plans {self.number} …), or "
+                f"take one of those there: {there}. The study makes by itself: {', '.join([*PLANNERS, CPU_PLANS])}."
+            )
+        base = "nnUNetPlans" if study.plans == CPU_PLANS else study.plans
+        todo = []
+        if not (self.preprocessed / f"{base}.json").is_file():
+            if self.place.raw is None or not self.place.raw.is_dir():
+                raise UserError(
+                    f"{self.file.at('dataset')}: {self.name} is not planned yet, and its raw data are not here. Set nnUNet_raw."
+                )
+            plan = ["nnUNetv2_plan_and_preprocess", "-d", self.number, "-c", study.configuration, "--verify_dataset_integrity"]
+            plan += ["-npfp", workers, "-np", workers] + (["-pl", PLANNERS[base]] if base != "nnUNetPlans" else [])
+            todo.append((f"Check, plan and preprocess {self.name}", plan))
+        elif study.plans == CPU_PLANS and self._lacking(base) != []:
+            todo.append(self._preprocess(base, workers))
+        if study.plans == CPU_PLANS:
+            todo.append(
+                (
+                    f"Cut {self.name}'s plans down for a CPU",
+                    ["nnunet_fess", "cpu-plans", self.number, "-c", study.configuration],
+                )
+            )
+        return todo
+
+    def _preprocess(self, plans: str, workers: str) -> tuple[str, list[str]]:
+        command = [
+            "nnUNetv2_preprocess",
+            "-d",
+            self.number,
+            "-plans_name",
+            plans,
+            "-c",
+            self.file.study.configuration,
+            "-np",
+            workers,
+        ]
+        return f"Preprocess {self.name}", command
+
+    def unprepared(self) -> list[str]:
+        """Cases of the study's folds that are not preprocessed."""
+        return self._lacking(self.file.study.plans)
+
+    def _lacking(self, plans: str) -> list[str]:
+        path = self.preprocessed / f"{plans}.json"
+        folder_name = str(self._configuration(path, files.read_json(path))["data_identifier"])
+        there = {path.stem for path in (self.preprocessed / folder_name).glob("*.pkl")}
+        labels = {path.name.removesuffix(self.ending) for path in self.truth.glob(f"*{self.ending}")}
+        needed = {
+            case
+            for number in self.fold_numbers().values()
+            for part in ("train", "val")
+            for case in self.splits.splits[number][part]
+        }
+        return sorted(case for case in needed if case not in there or case not in labels)
+
+    @property
+    def ending(self) -> str:
+        """Of label files."""
+        return str(self.dataset_json["file_ending"])
+
+    # Folds
+
+    @cached_property
+    def splits(self) -> splits.Planned:
+        """nnU-Net's folds with the training sets of the study; not written yet.
+
+        Raises:
+            UserError: a fold does not exist, or a size is out of range.
+        """
+        study = self.file.study
+        sizes = [size for size in study.sizes_of(self.given) if size != "all"]
+        wishes = [splits.Wish(fold, sizes, study.repeats) for fold in study.folds]
+        try:
+            return splits.planned(self.place, wishes)
+        except ConversionError as error:
+            key = "folds" if "--fold" in str(error) else "training_sizes" if "--sizes" in str(error) else "dataset"
+            raise UserError(f"{self.file.at(key)}: {error}") from error
+
+    def fold_numbers(self) -> dict[Subset, int]:
+        """Training set → number of nnU-Net's fold."""
+        drawn = {Subset(fold["subset"]["of_fold"], size, repeat): number for number, repeat, size, fold in self.splits.wished}
+        return {subset: subset.fold if subset.size == "all" else drawn[subset] for subset in subsets(self.file, self.given)}
+
+    # The test
+
+    @cached_property
+    def test(self) -> Test | None:
+        """The test cases; None where they are each fold's validation cases.
+
+        Raises:
+            UserError: images or labels are missing, or do not fit together.
+        """
+        wish = self.file.study.test
+        if wish == "validation":
+            return None
+        if isinstance(wish, TestFolders):
+            images, labels = ((self.file.path.parent / Path(path).expanduser()) for path in (wish.images, wish.labels))
+        elif self.place.raw is None:
+            raise UserError(f"{self.file.at('test')}: imagesTs is in the raw dataset. Set nnUNet_raw.")
+        else:
+            images, labels = self.place.raw / "imagesTs", self.place.raw / "labelsTs"
+        for path in (images, labels):
+            if not path.is_dir():
+                raise UserError(f"{self.file.at('test')}: {path} does not exist. Make it, or write  test: validation")
+        channels = range(len(self.dataset_json["channel_names"]))
+        found: dict[str, set[int]] = {}
+        for path in images.glob(f"*{self.ending}"):
+            case, _, channel = path.name.removesuffix(self.ending).rpartition("_")
+            if channel.isdecimal():
+                found.setdefault(case, set()).add(int(channel))
+        labelled = {path.name.removesuffix(self.ending) for path in labels.glob(f"*{self.ending}")}
+        short = sorted(case for case, numbers in found.items() if numbers != set(channels))
+        if not found or short:
+            what = f"{short[0]} has {len(found[short[0]])}" if short else "there is no image"
+            raise UserError(
+                f"{self.file.at('test')}: {images}: {what}; each case needs {len(channels)} channels, *_0000{self.ending} …"
+            )
+        if labelled != set(found):
+            odd = sorted(labelled ^ set(found))
+            raise UserError(
+                f"{self.file.at('test')}: {len(odd)} cases are in one of {images} and {labels} only: {', '.join(odd[:3])}, …"
+            )
+        return Test(images, labels, sorted(found))
+
+    # What runs are made of
+
+    def made_of(self, trainer_name: str, number: int) -> dict[str, Any]:
+        """All that a training depends on, short enough for its record: another value means another run.
+
+        Preprocessed data are known by nnU-Net's own fingerprint of the images and by the labels' names and sizes.
+        """
+        study = self.file.study
+        fold = self.splits.splits[number]
+        return {
+            "trainer": trainer_name,
+            "device": study.device,
+            "configuration": study.configuration,
+            "plans": study.plans,
+            "training cases": _digest(sorted(fold["train"])),
+            "validation cases": _digest(sorted(fold["val"])),
+            **self._facts,
+        }
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        shared = {key: value for key, value in self.plans.items() if key != "configurations"}
+        sizes = sorted((path.name, path.stat().st_size) for path in self.truth.glob(f"*{self.ending}"))
+        return {
+            "content of the plans": _digest([shared, self.configuration]),
+            "dataset.json": _digest(self.dataset_json),
+            "images": _digest(files.read_json(self.preprocessed / "dataset_fingerprint.json")),
+            "labels": _digest(sizes),
+        }
+
+    def tested_on(self) -> dict[str, Any]:
+        """All that a test depends on besides the training."""
+        if self.test is None:
+            return {"test": "validation"}
+        return {"test": str(self.test.images), "images": _digest(sorted(_sizes(self.test.images.glob(f"*{self.ending}"))))}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Keys whose values differ."""
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]
+
+
+def _sizes(paths: Iterable[Path]) -> Iterable[tuple[str, int]]:
+    return ((path.name, path.stat().st_size) for path in paths)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""The runs that a study's file means: every trainer, seed, fold, size and draw, each with a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study.trainers import Trainer
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A training set: of which fold, how many of its cases, which draw."""
+
+    fold: int
+    size: int | Literal["all"]
+    repeat: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as the file means it, before anything is known of its dataset.
+
+    Attributes:
+        dataset: as in the file.
+        trainer: resolved.
+        seed: None for trainers that have none.
+        subset: what it trains on.
+        id: name of the run and of its folder.
+    """
+
+    dataset: int | str
+    trainer: Trainer
+    seed: int | None
+    subset: Subset
+    id: str
+
+    @property
+    def trainer_name(self) -> str:
+        """What nnU-Net is given."""
+        return self.trainer.name(self.seed)
+
+
+def subsets(file: StudyFile, dataset: int | str) -> Iterator[Subset]:
+    """The training sets of one dataset; the whole fold has no draws."""
+    study = file.study
+    for fold in study.folds:
+        for size in study.sizes_of(dataset):
+            for repeat in range(1 if size == "all" else study.repeats):
+                yield Subset(fold, size, repeat)
+
+
+def jobs(file: StudyFile) -> list[Job]:
+    """All runs of the file.
+
+    The trainers alternate fastest: a study that is stopped half way has compared something.
+    """
+    study = file.study
+    several = len(study.datasets) > 1
+    found = []
+    for dataset in study.datasets:
+        for number, seed in enumerate(study.seeds):
+            for subset in subsets(file, dataset):
+                for trainer in file.trainers:
+                    if not trainer.ours and number > 0:
+                        continue
+                    own = seed if trainer.ours else None
+                    parts = [_word(dataset)] if several else []
+                    parts += [
+                        trainer.label,
+                        *([f"seed{own}"] if own is not None else []),
+                        f"fold{subset.fold}",
+                        str(subset.size),
+                    ]
+                    parts += [f"draw{subset.repeat}"] if subset.repeat else []
+                    found.append(Job(dataset, trainer, own, subset, "-".join(parts)))
+    return found
+
+
+def _word(dataset: int | str) -> str:
+    return f"Dataset{dataset:03d}" if isinstance(dataset, int) else Path(dataset).name

@@ -1,0 +1,295 @@
+"""`study run`: prepares the datasets once, then works on the runs that are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nnunet_fess import files, machine
+from nnunet_fess.errors import UserError
+from nnunet_fess.extension import VARIABLE, with_ours
+from nnunet_fess.processes import programs, share
+from nnunet_fess.processes.shell import Shell
+from nnunet_fess.processes.stopping import terminable
+from nnunet_fess.study import check, local, steps
+from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study.data import Data, differences
+from nnunet_fess.study.jobs import Job, jobs
+from nnunet_fess.study.lock import LOCKS, PACKAGES, lock_of, write_lock
+from nnunet_fess.study.results import RECORD, Run, folder_of, read_run, write_runs
+
+NNUNET_RESULTS, OUTDATED, PREPARING = "nnUNet_results", "outdated", "prepare.log"
+_WAIT = 1.0  # seconds between two looks whether another call has prepared the data
+
+
+def run_study(file: StudyFile) -> int:
+    """Run what is missing; the exit code is 1 if a run failed.
+
+    Raises:
+        UserError: something would fail, or a preparation did.
+    """
+    found = check.check(file)
+    if found.mistakes:
+        raise UserError(check.told(found))
+    for line in found.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    results = file.results
+    (results / LOCKS).mkdir(parents=True, exist_ok=True)
+    with terminable():
+        with _alone(results):
+            write_lock(file, [])
+            data = _prepared(file, found.data)
+            runs = [_as_it_is(data[planned.dataset], results, planned) for planned in _planned(file, data)]
+            write_lock(file, runs)
+            write_runs(results, runs)
+        executor = local.Executor(
+            results,
+            local.slots(file.study.executor),
+            lambda run: steps.following(data[run.dataset], run, results),
+            _environment(results),
+            changed=_Table(results, runs).changed,
+        )
+        made = executor.work(runs)
+    write_runs(results, made.values())
+    return _told(file, list(made.values()))
+
+
+def dry_run(file: StudyFile) -> int:
+    """Print the commands that `run_study` would run, in order; change nothing."""
+    found = check.check(file)
+    if found.mistakes:
+        raise UserError(check.told(found))
+    variables = {**_environment(file.results), **local.slots(file.study.executor)[0].environment()}
+    variables.pop("PATH")
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    for data in found.data:
+        todo = data.to_do()
+        for title, command in todo:
+            print(f"\n# {title}\n{shlex.join(command)}")
+        if data.splits.appended:
+            print(f"\n# {data.name}: training sets are appended to {', '.join(map(str, data.splits.files))}")
+        for job in (job for job in jobs(file) if job.dataset == data.given):
+            print(f"\n# {job.id}")
+            for step in _ahead(file, data, job, prepared=not todo):
+                print(shlex.join(step.command))
+    return 0
+
+
+def _ahead(file: StudyFile, data: Data, job: Job, prepared: bool) -> Iterator[steps.Next]:
+    """The commands of a run, as far as they can be told beforehand: what a training leaves decides what follows."""
+    run = _planned_run(file, data, job, prepared)
+    recorded = read_run(file.results, run.id) if prepared else None
+    if recorded is None or differences(recorded.made_of, run.made_of):
+        run = replace(run, model=Path(os.devnull))  # what lies there is not this run's
+    step = steps.following(data, run, file.results)
+    if step is None:
+        return
+    yield step
+    if data.test is not None and step.title != "predict":
+        yield steps.predict(data, run, data.test, file.results)
+
+
+def _prepared(file: StudyFile, datasets: Sequence[Data]) -> dict[str, Data]:
+    """Every dataset planned, preprocessed, with its training sets in nnU-Net's file, and verified; by name."""
+    variables = {**_environment(file.results), **share.of_cores(machine.cores(), os.environ)}
+    shell = Shell(file.results / PREPARING, variables)
+    prepared = {}
+    for data in datasets:
+        for title, command in data.to_do():
+            shell.run(title, command)
+        data = Data(file, data.given)  # looks anew: planning copies the raw dataset's folds
+        if data.splits.appended:
+            data.splits.write()
+            data = Data(file, data.given)
+        lacking = data.unprepared()
+        if lacking:
+            raise UserError(
+                f"{data.name}: {len(lacking)} cases of its folds are not preprocessed, such as {lacking[0]}: nothing of it in "
+                f"{data.cases}. Is its {check.SPLITS} that of another dataset?"
+            )
+        prepared[data.name] = data
+    return prepared
+
+
+def _planned(file: StudyFile, data: dict[str, Data]) -> list[Run]:
+    by_given = {found.given: found for found in data.values()}
+    return [_planned_run(file, by_given[job.dataset], job) for job in jobs(file)]
+
+
+def _planned_run(file: StudyFile, data: Data, job: Job, prepared: bool = True) -> Run:
+    study, results = file.study, file.results
+    number = data.fold_numbers()[job.subset]
+    model = (
+        results / NNUNET_RESULTS / data.name / f"{job.trainer_name}__{study.plans}__{study.configuration}" / f"fold_{number}"
+    )
+    test = data.test
+    return Run(
+        id=job.id,
+        dataset=data.name,
+        configuration=study.configuration,
+        plans=study.plans,
+        trainer=job.trainer.label,
+        trainer_name=job.trainer_name,
+        seed=job.seed,
+        fold=job.subset.fold,
+        size=job.subset.size,
+        repeat=job.subset.repeat,
+        nnunet_fold=number,
+        training_cases=len(data.splits.splits[number]["train"]),
+        model=model,
+        predictions=folder_of(results, job.id) / steps.PREDICTIONS if test else model / "validation",
+        truth=test.labels if test else data.truth,
+        dataset_json=data.dataset_json_file,
+        made_of=data.made_of(job.trainer_name, number) if prepared else {},
+        tested_on=data.tested_on(),
+        versions=_versions(),
+    )
+
+
+def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
+    """A run with what an earlier call has made of it; what was made of something else is set aside."""
+    recorded = read_run(results, planned.id)
+    if recorded is not None and differences(recorded.made_of, planned.made_of):
+        with _free(results, planned.id):
+            _set_aside(results, recorded)
+        recorded = None
+    if recorded is None:
+        recorded = _taken_back(results, planned)
+    if recorded is None:
+        if planned.model.exists():  # nnU-Net's results without a record: nobody can say what they were made of
+            _set_aside(results, planned)
+        return planned
+    status = recorded.status
+    if recorded.tested_on != planned.tested_on:
+        status = "waiting"
+        with _free(results, planned.id):
+            _set_aside(results, recorded, trained=False)
+    elif status == "running" and not files.is_held(lock_of(results, planned.id)):
+        status = "interrupted"
+    elif status == "finished" and steps.following(data, planned, results) is not None:  # somebody has removed files of it
+        status = "waiting"
+    return replace(
+        planned,
+        status=status,
+        steps=recorded.steps,
+        reason=recorded.reason,
+        environment=recorded.environment,
+        host=recorded.host,
+        versions=recorded.versions,
+    )
+
+
+def _set_aside(results: Path, run: Run, trained: bool = True) -> None:
+    """Move a run that no longer is what the file says out of the way, or its predictions alone; nothing is lost."""
+    folder = folder_of(results, run.id)
+    wanted = ((run.model, "model"), (folder, "run")) if trained else ((folder / steps.PREDICTIONS, steps.PREDICTIONS),)
+    if not any(source.exists() for source, _ in wanted):
+        return
+    number = 0
+    while (results / OUTDATED / f"{run.id}.{number}").exists():
+        number += 1
+    place = results / OUTDATED / f"{run.id}.{number}"
+    place.mkdir(parents=True)
+    for source, name in wanted:
+        if source.exists():
+            source.rename(place / name)
+
+
+def _taken_back(results: Path, planned: Run) -> Run | None:
+    """The record of a run that was set aside and is again what the file says, moved back; None if there is none."""
+    for place in sorted((results / OUTDATED).glob(f"{planned.id}.*")):
+        try:
+            made_of = files.read_json(place / "run" / RECORD)["made_of"]
+        except (UserError, KeyError, TypeError):
+            continue
+        if differences(made_of, planned.made_of) or planned.model.exists() or folder_of(results, planned.id).exists():
+            continue
+        if (place / "model").exists():
+            planned.model.parent.mkdir(parents=True, exist_ok=True)
+            (place / "model").rename(planned.model)
+        (place / "run").rename(folder_of(results, planned.id))
+        place.rmdir()
+        return read_run(results, planned.id)
+    return None
+
+
+@contextlib.contextmanager
+def _free(results: Path, run_id: str) -> Iterator[None]:
+    with files.held_alone(
+        lock_of(results, run_id),
+        f"{run_id} is being run by another call, which was started with another file. Wait for it, or stop it.",
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    """One call at a time prepares; another waits for it."""
+    told = False
+    while True:
+        try:
+            with files.held_alone(results / LOCKS / ".prepare", "busy"):
+                yield
+                return
+        except UserError as error:
+            if str(error) != "busy":
+                raise
+        if not told:
+            print("Another call is preparing this study's data; waiting for it.", flush=True)
+            told = True
+        time.sleep(_WAIT)
+
+
+class _Table:
+    """Keeps `runs.csv` up to date, though not so often that it costs anything."""
+
+    def __init__(self, results: Path, runs: Sequence[Run]) -> None:
+        self._results = results
+        self._runs = {run.id: run for run in runs}
+        self._next = 0.0
+
+    def changed(self, run: Run) -> None:
+        self._runs[run.id] = run
+        begin = time.monotonic()
+        if begin >= self._next:
+            write_runs(self._results, [read_run(self._results, known.id) or known for known in self._runs.values()])
+            self._next = time.monotonic() + 200 * (time.monotonic() - begin)
+
+
+def _environment(results: Path) -> dict[str, str]:
+    """Variables of all commands of a study."""
+    return {
+        "nnUNet_results": str(results / NNUNET_RESULTS),
+        VARIABLE: with_ours(os.environ.get(VARIABLE)),
+        "PATH": programs.search_path(check.COMMANDS),
+        "PYTHONUNBUFFERED": "1",  # a killed command's last words, and the epoch
+    }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return machine.versions(PACKAGES)
+
+
+def _told(file: StudyFile, runs: Sequence[Run]) -> int:
+    """Say how it ended; the exit code."""
+    failed = [run for run in runs if run.status == "failed"]
+    finished = sum(run.status == "finished" for run in runs)
+    elsewhere = len(runs) - finished - len(failed)
+    print(f"{finished} of {len(runs)} runs are finished: {file.results}")
+    if elsewhere:
+        print(f"{elsewhere} are being run by another call")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(run.id for run in failed[:5])}{', …' * (len(failed) > 5)}. "
+            f"The reasons:  nnunet_fess study status {file.path.name}   The same call again tries them again."
+        )
+    return 0

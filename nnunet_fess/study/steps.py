@@ -1,0 +1,95 @@
+"""What comes next in a run, told from what lies on the disk: train, go on training, validate, predict, or nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_fess import files
+from nnunet_fess.study.data import Data, Test
+from nnunet_fess.study.results import Run, folder_of
+
+FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+PREDICTIONS = "predictions"
+
+
+@dataclass(frozen=True)
+class Next:
+    """A command to run.
+
+    Attributes:
+        title: what it does, in a word.
+        command: the program and its arguments.
+        renamed: a folder that it fills, and the name that the folder gets when it is whole.
+    """
+
+    title: str
+    command: Sequence[str]
+    renamed: tuple[Path, Path] | None = None
+
+
+def following(data: Data, run: Run, results: Path) -> Next | None:
+    """The next command of a run; None if it is finished.
+
+    A file that a kill has left half written does not count: nnU-Net writes its checkpoints under their final names.
+    """
+    train = ["nnUNetv2_train", data.number, run.configuration, str(run.nnunet_fold), "-p", run.plans, "-tr", run.trainer_name]
+    train += ["-device", data.file.study.device]
+    if not is_whole(run.model / FINAL):
+        if any(is_whole(run.model / name) for name in (LATEST, BEST)):
+            return Next("train, continued", [*train, "--c"])
+        return Next("train", train)
+    if not _validated(data, run):
+        return Next("validate", [*train, "--val"])
+    if data.test is None or _predicted(run.predictions, data.test.cases, data.ending):
+        return None
+    return predict(data, run, data.test, results)
+
+
+def predict(data: Data, run: Run, test: Test, results: Path) -> Next:
+    """The command that predicts the test cases."""
+    unfinished = folder_of(results, run.id) / f"{PREDICTIONS}{files.PARTIAL}"
+    command = ["nnUNetv2_predict", "-i", str(test.images), "-o", str(unfinished), "-d", data.number, "-c", run.configuration]
+    command += ["-p", run.plans, "-tr", run.trainer_name, "-f", str(run.nnunet_fold), "-device", data.file.study.device]
+    return Next("predict", [*command, "-npp", "1", "-nps", "1"], (unfinished, run.predictions))
+
+
+def prepare(step: Next, run: Run) -> None:
+    """Clear away what a killed command has left and nnU-Net would stumble over."""
+    for name in (FINAL, LATEST, BEST):
+        checkpoint = run.model / name
+        if checkpoint.is_file() and not is_whole(checkpoint):
+            checkpoint.replace(checkpoint.with_name(f"{name}.damaged"))
+    if step.renamed:
+        for path in step.renamed:
+            if path.is_dir():
+                shutil.rmtree(path)
+
+
+def complete(step: Next) -> None:
+    """Give the folder that a command has filled its name."""
+    if step.renamed and step.renamed[0].is_dir():
+        step.renamed[0].replace(step.renamed[1])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there to its last byte: torch writes zip archives, whose directory is at the end."""
+    return checkpoint.is_file() and zipfile.is_zipfile(checkpoint)
+
+
+def _validated(data: Data, run: Run) -> bool:
+    validation = run.model / "validation"
+    try:
+        json.loads((validation / "summary.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return _predicted(validation, data.splits.splits[run.nnunet_fold]["val"], data.ending)
+
+
+def _predicted(folder: Path, cases: Sequence[str], ending: str) -> bool:
+    there = {path.name for path in folder.glob(f"*{ending}")} if folder.is_dir() else set()
+    return all(f"{case}{ending}" in there for case in cases)

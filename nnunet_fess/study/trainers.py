@@ -1,0 +1,115 @@
+"""From a trainer as the study's file names it to the names that nnU-Net is given: options added, in canonical order."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.trainers.naming import NotOurs, parse
+
+PREFIX = "nnUNetTrainer"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A trainer of the study.
+
+    Attributes:
+        given: as in the file.
+        label: as in the results: without the prefix where it is ours.
+        suffixes: of ours, the base and its suffixes in canonical order, `seed{seed}` among them; empty of others.
+    """
+
+    given: str
+    label: str
+    suffixes: tuple[str, ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Whether this package makes it, so that it has options and seeds."""
+        return bool(self.suffixes)
+
+    def name(self, seed: int | None) -> str:
+        """What `nnUNetv2_train -tr` is given."""
+        return "_".join(self.suffixes).format(seed=seed) if self.ours else self.given
+
+
+def choose(given: Sequence[str], options: str) -> tuple[list[Trainer], list[tuple[str, str]]]:
+    """Resolve the trainers of a study.
+
+    Args:
+        given: as in the file.
+        options: what each of ours gets.
+
+    Returns:
+        The trainers, and for each mistake the key in the file and what is wrong.
+    """
+    trainers: list[Trainer] = []
+    mistakes: list[tuple[str, str]] = []
+    for position, entry in enumerate(given):
+        key = f"trainers.{position}"
+        try:
+            trainer = _resolved(entry, options)
+        except NotOurs as error:
+            if not re.fullmatch(r"[^\W\d]\w*", entry) or not entry.startswith(PREFIX) or "__" in entry:
+                mistakes.append((key, f"found {entry!r}; allowed: a trainer of ours, or the whole name of another. {error}"))
+                continue
+            trainer = Trainer(entry, entry)
+        except ValueError as error:
+            mistakes.append((key, f"found {entry!r}; {_told(str(error), options)}"))
+            continue
+        names = [known.given for known in trainers if known.name(0) == trainer.name(0)]
+        if names:
+            mistakes.append((key, f"found {entry!r}, which is the same trainer as {names[0]!r}; allowed: each once"))
+        trainers.append(trainer)
+    return trainers, mistakes
+
+
+def _resolved(entry: str, options: str) -> Trainer:
+    """One of ours with its own and the study's options.
+
+    Raises:
+        NotOurs: it is not.
+        ValueError: an option is unknown or given twice.
+    """
+    base, _, own = entry.removeprefix(PREFIX).partition("_")
+    loss = parse(PREFIX + base).loss
+    order = [option.key for option in loss.options]
+    found: dict[str, str] = {}
+    for token in [*own.split("_"), *options.strip("_").split("_"), "seed0"]:
+        if not token:
+            continue
+        (key,) = parse(f"{PREFIX}{base}_{token}").options
+        if "seed" in (key, *found) and token != "seed0":
+            raise ValueError(f"{token} in a trainer or in options; write seeds in  seeds: […]")
+        if key in found:
+            raise ValueError(f"{found[key]} and {token} say the same thing; allowed: one of them")
+        found[key] = token
+    ordered = sorted(found, key=order.index)
+    parse("_".join([PREFIX + base, *(found[key] for key in ordered)]))  # refuses what excludes each other
+    label = "_".join([base, *(token for token in own.split("_") if token)])
+    return Trainer(entry, label, (PREFIX + base, *("seed{seed}" if key == "seed" else found[key] for key in ordered)))
+
+
+def _told(message: str, options: str) -> str:
+    first = message.split("\n")[0]
+    return first + (f" (options: {options})" if options else "")
+
+
+def others() -> set[str]:
+    """Names of the trainers that nnU-Net finds and that are not ours.
+
+    They are read as text: importing all of nnU-Net's takes half a minute and can fail.
+    """
+    spec = importlib.util.find_spec("nnunetv2")
+    roots = [Path(root, "training", "nnUNetTrainer") for root in (spec.submodule_search_locations if spec else None) or ()]
+    extensions = [Path(entry) for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry.strip()]
+    roots += [entry for entry in extensions if entry.resolve() != DIRECTORY]
+    files = [file for root in roots for file in root.rglob("*.py")]
+    pattern = re.compile(r"^class (\w+)\s*\(", re.MULTILINE)
+    return {name for file in files for name in pattern.findall(file.read_text("utf-8", errors="replace"))}

@@ -1,0 +1,85 @@
+"""All that can fail is told before anything is trained, and all of it at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnunet_fess.errors import UserError
+from nnunet_fess.study import presets
+from nnunet_fess.study.check import check, report
+from nnunet_fess.study.config import load
+
+
+def test_a_study_that_can_run(played, capsys):
+    assert report(played.file(training_sizes=["all", 3], seeds=[0, 1])) == 0
+    shown = capsys.readouterr().out
+    assert "Dataset999_Played: training sets of 9, 3 cases" in shown
+    assert "GB of checkpoints and predictions" in shown
+    assert "8 runs" in shown
+    assert not (played.preprocessed / "splits_final.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": 998}, "line 1, dataset: dataset 998: one folder expected"),
+        ({"plans": "nnUNetPlansOther"}, "plans: .*nnUNetPlansOther.json does not exist"),
+        ({"configuration": "3d_lowres"}, "configuration: .*no configuration '3d_lowres'"),
+        ({"folds": [5]}, "folds: --fold 5: Dataset999_Played has folds 0…4"),
+        ({"training_sizes": [100]}, "training_sizes: --sizes 100: the training set has 9 cases"),
+        ({"trainers": ["nnUNetTrainerNobodyHas"]}, "trainers.0: no trainer nnUNetTrainerNobodyHas"),
+        ({"executor": {"kind": "local", "parallel": 4000}}, "executor.parallel: found 4000"),
+        ({"test": {"images": "nowhere", "labels": "nowhere"}}, "test: .*nowhere does not exist"),
+    ],
+)
+def test_what_would_fail(played, change, message):
+    with pytest.raises(UserError, match=message):
+        report(played.file(**change))
+
+
+def test_independent_mistakes_are_told_together(played):
+    found = check(played.file(trainers=["nnUNetTrainerNobodyHas"], folds=[7], executor={"kind": "local", "parallel": 4000}))
+    assert len(found.mistakes) == 3
+
+
+def test_a_gpu_that_is_not_there(played, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="device: found cuda, but torch finds no GPU here"):
+        report(played.file(device="cuda"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"executor\.gpus: found 1; this machine has GPUs 0…0"):
+        report(played.file(device="cuda", executor={"kind": "local", "gpus": [0, 1]}))
+
+
+def test_a_full_disk(played, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": 10}))
+    with pytest.raises(UserError, match="Make room"):
+        report(played.file())
+
+
+def test_images_without_labels(played):
+    (played.raw / "labelsTs" / "test1.nii.gz").unlink()
+    with pytest.raises(UserError, match="only: test1"):
+        report(played.file(test="imagesTs"))
+
+
+def test_a_cascade_is_refused(played):
+    path = played.preprocessed / "nnUNetPlans.json"
+    path.write_text(path.read_text().replace('"data_identifier"', '"previous_stage": "3d_lowres", "data_identifier"'))
+    with pytest.raises(UserError, match="second stage of a cascade"):
+        report(played.file())
+
+
+def test_what_must_be_prepared_first(played, capsys):
+    (played.preprocessed / "nnUNetPlans.json").unlink()
+    assert report(played.file()) == 0
+    assert "nnUNetv2_plan_and_preprocess -d 999 -c 3d_fullres" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_a_study(name, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(presets.text(name), "utf-8")
+    file = load(path)
+    assert all(trainer.ours for trainer in file.trainers)

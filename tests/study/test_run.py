@@ -1,0 +1,256 @@
+"""What `study run` owes: nothing twice, nothing lost, nothing stopped by a neighbour's failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nnunet_fess.errors import UserError
+from nnunet_fess.study.results import read_run, read_runs
+from nnunet_fess.study.run import dry_run, run_study
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="programs are played by scripts")
+
+
+def test_every_run_is_trained_and_recorded(played):
+    file = played.file(seeds=[0, 1], folds=[0, 1])
+    assert run_study(file) == 0
+    runs = read_runs(file.results)
+    assert [run.status for run in runs] == ["finished"] * 8
+    assert len(played.calls()) == 8
+    run = read_run(file.results, "CWCD-seed1-fold1-all")
+    assert run.trainer_name == "nnUNetTrainerCWCD_2epochs_seed1"
+    assert (run.seed, run.fold, run.size, run.nnunet_fold, run.exit) == (1, 1, "all", 1, 0)
+    assert run.predictions == run.model / "validation"
+    assert (run.predictions / "summary.json").is_file()
+    assert run.truth == played.preprocessed / "gt_segmentations"
+    assert run.seconds > 0
+    assert (
+        "nnUNetv2_train 999 3d_fullres 1 -p nnUNetPlans -tr nnUNetTrainerCWCD_2epochs_seed1 -device cpu" in run.steps[0].command
+    )
+    assert (file.results / "study.lock.yaml").is_file()
+
+
+def test_a_second_call_does_nothing_again(played):
+    file = played.file()
+    run_study(file)
+    run_study(file)
+    assert len(played.calls()) == 2
+
+
+def test_a_change_runs_again_what_it_concerns_and_loses_nothing(played):
+    run_study(played.file(trainers=["DiceCE", "CWCD"]))
+    file = played.file(trainers=["DiceCE", "CWCD", "FESS"], seeds=[0])
+    run_study(file)
+    assert [call["args"][-3] for call in played.calls()][2:] == ["nnUNetTrainerFESS_2epochs_seed0"]
+    run_study(played.file(options="3epochs"))
+    assert len(played.calls()) == 5
+    assert sorted(path.name for path in (file.results / "outdated").iterdir()) == [
+        "CWCD-seed0-fold0-all.0",
+        "DiceCE-seed0-fold0-all.0",
+    ]
+
+
+def test_a_change_taken_back_finds_the_earlier_runs_again(played):
+    file = played.file()
+    run_study(file)
+    run_study(played.file(options="3epochs"))
+    run_study(played.file())
+    assert len(played.calls()) == 4
+    assert read_run(file.results, "CWCD-seed0-fold0-all").trainer_name == "nnUNetTrainerCWCD_2epochs_seed0"
+
+
+def test_changed_plans_or_data_run_again(played):
+    file = played.file(trainers=["DiceCE"])
+    run_study(file)
+    (played.preprocessed / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [[2, 1, 1]] * 12}))
+    run_study(file)
+    plans = json.loads((played.preprocessed / "nnUNetPlans.json").read_text())
+    plans["configurations"]["3d_fullres"]["batch_size"] = 5
+    (played.preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    run_study(file)
+    assert len(played.calls()) == 3
+    plans["configurations"]["2d"]["batch_size"] = 7  # another configuration is none of the study's business
+    (played.preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    run_study(file)
+    assert len(played.calls()) == 3
+
+
+def test_one_failure_stops_nobody_and_is_tried_again(played, capsys):
+    played.wish(fail=("DiceCE",))
+    file = played.file(trainers=["DiceCE", "CWCD", "Dice"])
+    with pytest.raises(UserError, match="1 of 3 runs failed: DiceCE-seed0-fold0-all"):
+        run_study(file)
+    assert "it would not learn" in capsys.readouterr().out
+    failed = read_run(file.results, "DiceCE-seed0-fold0-all")
+    assert (failed.status, failed.exit) == ("failed", 1)
+    assert "RuntimeError: it would not learn" in failed.reason
+    assert [run.status for run in read_runs(file.results)] == ["failed", "finished", "finished"]
+    played.wish()
+    assert run_study(file) == 0
+    assert len(played.calls()) == 4
+
+
+def test_a_broken_training_goes_on_from_its_checkpoint(played):
+    file = played.file(trainers=["DiceCE"])
+    run_study(file)
+    model = read_run(file.results, "DiceCE-seed0-fold0-all").model
+    (model / "checkpoint_final.pth").write_bytes(b"half of a checkpo")
+    run_study(file)
+    assert played.calls()[-1]["args"][-1] == "--c"
+    assert (model / "checkpoint_final.pth.damaged").read_bytes() == b"half of a checkpo"
+
+
+def test_only_the_validation_is_repeated_where_only_it_is_missing(played):
+    played.wish(validation=("DiceCE",))
+    file = played.file(trainers=["DiceCE"])
+    with pytest.raises(UserError, match="1 of 1 runs failed"):
+        run_study(file)
+    played.wish()
+    run_study(file)
+    assert played.calls()[-1]["args"][-1] == "--val"
+
+
+def test_predictions_of_a_test_set(played):
+    file = played.file(trainers=["DiceCE"], test="imagesTs")
+    run_study(file)
+    run = read_run(file.results, "DiceCE-seed0-fold0-all")
+    assert sorted(path.name for path in run.predictions.iterdir()) == ["test0.nii.gz", "test1.nii.gz"]
+    assert run.truth == played.raw / "labelsTs"
+    (played.raw / "imagesTs" / "test0_0000.nii.gz").write_text("another image")
+    run_study(file)
+    assert len(played.calls()) == 1
+    assert len(played.calls("nnUNetv2_predict")) == 2
+
+
+def test_training_sizes_are_nested_and_the_same_for_every_trainer(played):
+    file = played.file(training_sizes=["all", 6, 3], repeats=2)
+    run_study(file)
+    splits = json.loads((played.preprocessed / "splits_final.json").read_text())
+    runs = {run.id: run for run in read_runs(file.results)}
+    assert len(runs) == 2 * (1 + 2 * 2)
+    for draw in ("", "-draw1"):
+        three, six = (set(splits[runs[f"CWCD-seed0-fold0-{size}{draw}"].nnunet_fold]["train"]) for size in (3, 6))
+        assert len(three) == 3
+        assert three < six < set(splits[0]["train"])
+        assert runs[f"CWCD-seed0-fold0-3{draw}"].nnunet_fold == runs[f"DiceCE-seed0-fold0-3{draw}"].nnunet_fold
+
+
+def test_foreign_trainers_have_one_run_whatever_the_seeds(played):
+    file = played.file(trainers=["DiceCE", "nnUNetTrainerDiceCELoss_noSmooth"], seeds=[0, 1])
+    run_study(file)
+    assert [run.id for run in read_runs(file.results)] == [
+        "DiceCE-seed0-fold0-all",
+        "nnUNetTrainerDiceCELoss_noSmooth-fold0-all",
+        "DiceCE-seed1-fold0-all",
+    ]
+
+
+@pytest.mark.parametrize(("parallel", "cores"), [(1, 2), (2, 1)])
+def test_each_job_gets_its_share_of_the_cores(played, monkeypatch, parallel, cores):
+    monkeypatch.setattr("nnunet_fess.machine.cores", lambda: 2)
+    played.wish(seconds=0.3)
+    run_study(played.file(executor={"kind": "local", "parallel": parallel}))
+    calls = played.calls()
+    assert [call["cores"] for call in calls] == [cores, cores]
+    assert (abs(calls[0]["time"] - calls[1]["time"]) < 0.3) == (parallel == 2)
+
+
+def test_a_gpu_has_one_job_at_a_time(played, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    played.wish(seconds=0.2)
+    run_study(played.file(device="cuda", executor={"kind": "local", "gpus": [0, 1]}, seeds=[0, 1]))
+    assert sorted(call["gpu"] for call in played.calls()) == ["4", "4", "7", "7"]
+
+
+def test_a_folder_that_is_no_studys_is_left_alone(played):
+    file = played.file()
+    file.results.mkdir()
+    (file.results / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="holds files, but none of a study's"):
+        run_study(file)
+    assert [path.name for path in file.results.iterdir()] == ["thesis.tex"]
+
+
+def test_a_dry_run_changes_nothing(played, capsys):
+    before = sorted(played.root.rglob("*"))
+    file = played.file(training_sizes=["all", 3], test="imagesTs")
+    assert dry_run(file) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("nnUNetv2_train 999") == 4
+    assert shown.count("nnUNetv2_predict") == 4
+    assert {*before, file.path} == set(played.root.rglob("*"))
+
+
+def test_quiet_where_nobody_watches(played, capsys):
+    played.wish(seconds=0.2)
+    run_study(played.file())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["done", "done", "2"]
+    assert not any("\x1b" in line for line in lines)
+
+
+def _call(played, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnunet_fess", "study", "run", str(path)],
+        env={**os.environ, **played.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_stopped_study_leaves_no_process_and_goes_on_at_the_next_call(played, number):
+    played.wish(seconds=1.5)
+    path = played.write()
+    process = _call(played, path)
+    best = "**/nnUNetTrainerDiceCE*/fold_0/checkpoint_best.pth"
+    _wait_for(lambda: any(played.root.glob(best)))
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode != 0
+    _wait_for(lambda: all(_gone(call["pid"]) for call in played.calls()), seconds=10)
+    played.wish()
+    file = played.file()
+    assert run_study(file) == 0
+    trained = [(call["args"][6], "--c" in call["args"]) for call in played.calls()]
+    assert trained == [
+        ("nnUNetTrainerDiceCE_2epochs_seed0", False),
+        ("nnUNetTrainerDiceCE_2epochs_seed0", True),
+        ("nnUNetTrainerCWCD_2epochs_seed0", False),
+    ]
+    assert len(read_run(file.results, "DiceCE-seed0-fold0-all").steps) == 2
+
+
+def test_two_calls_at_once_share_the_work(played):
+    played.wish(seconds=0.15)
+    path = played.write(seeds=[0, 1, 2])
+    calls = [_call(played, path) for _ in range(2)]
+    errors = [call.communicate(timeout=60)[1] for call in calls]
+    assert [call.returncode for call in calls] == [0, 0], errors
+    names = [call["args"][6] for call in played.calls()]
+    assert len(names) == len(set(names)) == 6
