@@ -12,15 +12,14 @@ from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.maps.distance import distances_to_two_nearest
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
 from nnunet_fess.losses.spatial import Common
-from nnunet_fess.losses.sums import ClassSums
-from nnunet_fess.losses.sums_loss import SumsLoss
 from nnunet_fess.losses.target import Target
+from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class DistanceWeightedCrossEntropyLoss(SumsLoss):
+class DistanceWeightedCrossEntropyLoss(VoxelLoss):
     r"""Distance-weighted cross entropy (DWCE).
 
     .. math:: L = -\frac{1}{N} \sum_i w_i \sum_j g_{ij} \log p_{ij}, \quad
@@ -71,12 +70,8 @@ class DistanceWeightedCrossEntropyLoss(SumsLoss):
 
     def maps(self, target: Target) -> dict[str, Tensor]:
         """The weights w: (B, 1, *spatial), for regions (B, C, *spatial)."""
-        classes = target.classes
-        spatial = classes.shape[2:]
-        objects = classes
-        if target.is_label_map:
-            numbers = torch.arange(1, target.num_classes, device=classes.device)
-            objects = classes == numbers.view(-1, *[1] * len(spatial))
+        spatial = target.classes.shape[2:]
+        objects = target.one_hot[:, 1:] if target.is_label_map else target.classes
         spacing = [1.0] * len(spatial) if self.spacing is None else self.spacing
         nearest, second = distances_to_two_nearest(
             objects, 5 * self.sigma, grid_spacing(spacing, self.patch_size if self.spacing else None, spatial)
@@ -84,22 +79,23 @@ class DistanceWeightedCrossEntropyLoss(SumsLoss):
         between = self.w0 * torch.exp(-(nearest + second).square() / (2 * self.sigma**2))
         return {"weight": between + (_balanced(target, self.distributed) if self.balance else 1)}
 
-    def formula(self, sums: ClassSums) -> dict[str, Tensor]:
+    def formula(self, voxels: Voxels, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Σ w·CE / N."""
-        return {"dwce": sums.mean_cross_entropy}
+        return {"dwce": voxels.mean(maps["weight"] * voxels.cross_entropy)}
 
 
 def _balanced(target: Target, distributed: bool) -> Tensor:
     """N / (K·n) of every voxel's class; for regions of its value in that channel. Ignored voxels are not counted."""
     classes, channels = target.classes.long(), 1 if target.is_label_map else target.classes.shape[1]
     values = target.num_classes if target.is_label_map else 2
-    # One bin per channel and value.
+    # One bin per channel and value; ignored voxels go to an extra one.
     offset = torch.arange(channels, device=classes.device).view(-1, *[1] * (classes.ndim - 2)) * values
     bins = classes + offset
-    valid = torch.ones_like(bins) if target.valid is None else target.valid.expand_as(bins)
-    number = torch.zeros(channels * values, device=bins.device, dtype=torch.float64)
-    number.index_add_(0, bins.flatten(), valid.flatten().double())
+    counted = bins if target.valid is None else bins.masked_fill(~target.valid, channels * values)
+    number = torch.zeros(channels * values + 1, device=bins.device, dtype=torch.int64)
+    number.scatter_add_(0, counted.flatten(), torch.ones_like(counted).flatten())
+    number = number[:-1].double()
     number = (sum_over_ranks(number) if distributed else number).view(channels, values)
     present = (number > 0).sum(1, keepdim=True)
     weight = number.sum(1, keepdim=True) / (present * number).clamp_min(1)
-    return weight.flatten()[bins].float()
+    return weight.float().flatten().index_select(0, bins.flatten()).view_as(bins)

@@ -38,6 +38,14 @@ class Target:
     is_label_map: bool
     num_classes: int
 
+    @property
+    def one_hot(self) -> Tensor:
+        """Bool (B, C, *spatial): which voxels are of each class or region; an ignored voxel is background, in no region."""
+        if not self.is_label_map:
+            return self.classes
+        numbers = torch.arange(self.num_classes, device=self.classes.device)
+        return self.classes == numbers.view(-1, *[1] * (self.classes.ndim - 2))
+
 
 def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = None, kind: TargetKind = "auto") -> Target:
     """Tell labels, regions and one-hot labels apart, separate the ignored voxels, and check the values.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,30 +28,45 @@ class Voxels:
         self.logits = logits if target.valid is None else logits.masked_fill(~target.valid, 0)
         self.target = target
         self.distributed = distributed
+        # By hand: torch.compile cannot look through the lock of functools.cached_property.
+        self._probability: Tensor | None = None
+        self._truth: Tensor | None = None
+        self._cross_entropy: Tensor | None = None
 
-    @cached_property
+    @property
     def probability(self) -> Tensor:
         """P: (B, C, *spatial), softmax over the classes of a label map, sigmoid of regions."""
-        return self.logits.softmax(1) if self.target.is_label_map else self.logits.sigmoid()
+        if self._probability is None:
+            self._probability = self.logits.softmax(1) if self.target.is_label_map else self.logits.sigmoid()
+        return self._probability
 
-    @cached_property
+    @property
     def truth(self) -> Tensor:
         """G: (B, C, *spatial), 0 or 1 in the logits' dtype."""
-        classes = self.target.classes
-        if self.target.is_label_map:
-            number = torch.arange(self.target.num_classes, device=classes.device).view(-1, *[1] * (classes.ndim - 2))
-            classes = classes == number
-        return classes.to(self.logits.dtype)
+        if self._truth is None:
+            self._truth = self.target.one_hot.to(self.logits.dtype)
+        return self._truth
 
-    @cached_property
+    @property
+    def error(self) -> Tensor:
+        """|p - g|: (B, C, *spatial), without that difference: 1 - p of what is true keeps its digits where p is close to 1."""
+        if self.target.is_label_map:
+            others = self.probability.masked_fill(self.target.one_hot, 0)
+            return others.scatter_add(1, self.target.classes.long(), others.sum(1, keepdim=True))
+        return torch.where(self.target.classes, -self.logits, self.logits).sigmoid()
+
+    @property
     def cross_entropy(self) -> Tensor:
         """-log p of what is true: (B, 1, *spatial), for regions (B, C, *spatial)."""
-        classes = self.target.classes
-        if self.target.is_label_map:
-            entropy = F.cross_entropy(self.logits, classes[:, 0].long(), reduction="none")[:, None]
-        else:
-            entropy = F.softplus(torch.where(classes, -self.logits, self.logits), threshold=40)
-        return entropy if self.target.valid is None else entropy.masked_fill(~self.target.valid, 0)
+        if self._cross_entropy is None:
+            classes = self.target.classes
+            if self.target.is_label_map:
+                entropy = F.cross_entropy(self.logits, classes[:, 0].long(), reduction="none")[:, None]
+            else:
+                entropy = F.softplus(torch.where(classes, -self.logits, self.logits), threshold=40)
+            valid = self.target.valid
+            self._cross_entropy = entropy if valid is None else entropy.masked_fill(~valid, 0)
+        return self._cross_entropy
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean of (B, 1 or C, *spatial) over the valid voxels and the channels; 0 if every voxel is ignored."""
