@@ -118,7 +118,7 @@ def write(
     made[MARK] = {"version": __version__, "made": {**(present or {}).get(MARK, {}).get("made", {}), configuration: source}}
     followers = [other for other in made["configurations"] if configuration in _ancestry(made, other)]
     for follower in followers:
-        _check_strides(follower, resolve(made, follower))
+        _check_patch(resolve(made, follower), wish.network)
     if not overwrite:
         _refuse_to_change(home.name, made, present, [configuration, *followers])
     if present != made:
@@ -251,19 +251,25 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
     patch = list(wish.patch_size or planned["patch_size"])
     if len(patch) != len(planned["patch_size"]):
         raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(planned['patch_size'])}.")
-    architecture = unet.resized(
-        planned["architecture"],
-        patch,
-        features=wish.features or (unet.CPU_FEATURES if wish.cpu else None),
-        few_convolutions=wish.cpu,
-    )
+    if wish.network is not None:
+        architecture = wish.network.architecture(patch, cpu=wish.cpu, features=wish.features)
+    else:
+        architecture = unet.resized(
+            planned["architecture"],
+            patch,
+            features=wish.features or (unet.CPU_FEATURES if wish.cpu else None),
+            few_convolutions=wish.cpu,
+        )
     batch = wish.batch_size or (2 if wish.cpu else planned["batch_size"])
     return {**own, "batch_size": batch, "patch_size": patch, "architecture": architecture}
 
 
-def _check_strides(name: str, configuration: dict[str, Any]) -> None:
+def _check_patch(configuration: dict[str, Any], network: Network | None) -> None:
     """A configuration that inherits the new network but has a patch size of its own must fit it, too."""
-    unet.resized(configuration["architecture"], configuration["patch_size"])
+    if network is not None:
+        network.architecture(configuration["patch_size"])
+    else:
+        unet.resized(configuration["architecture"], configuration["patch_size"])
 
 
 def _present(target: Path, source: dict[str, Any]) -> dict[str, Any] | None:

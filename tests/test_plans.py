@@ -7,6 +7,7 @@ import pytest
 from planned import default_plans, planned_dataset
 
 from nnunet_fess.errors import UserError
+from nnunet_fess.networks.catalogue import NETWORKS
 from nnunet_fess.plans import MARK, Wish, adapted, checked_name, default_name, resolve, write
 
 CPU = Wish(cpu=True)
@@ -311,7 +312,36 @@ def test_memory_is_not_guessed_without_channels(home):
     assert cut().gigabytes is None
 
 
+# Other networks
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_another_network_in_the_plans(home, network):
+    written = cut("2d", Wish(NETWORKS[network], batch_size=4), name="other")
+    architecture = content(home, "other")["configurations"]["2d"]["architecture"]
+    assert architecture["network_class_name"] == NETWORKS[network].class_name
+    assert written.configuration["spacing"] == [1.0, 1.0]
+    assert written.gigabytes > 0
+
+
+def test_the_planned_patch_must_suit_the_network(home):
+    plans = content(home, "nnUNetPlans")
+    plans["configurations"]["3d_fullres"]["patch_size"] = [40, 56, 40]
+    (home / "nnUNetPlans.json").write_text(json.dumps(plans))
+    with pytest.raises(UserError, match="Near it: --patch-size 48,64,48 or 32,48,32"):
+        cut(wish=Wish(NETWORKS["unetr"]))
+
+
+def test_another_network_under_a_name_that_trainings_have_is_refused(home):
+    cut()
+    trained(home)
+    with pytest.raises(UserError, match=r"network_class_name dynamic_network.*, not nnunet_fess\.networks\.vnet"):
+        cut(wish=Wish(NETWORKS["vnet"]))
+
+
 def test_usual_names():
     assert default_name("nnUNetPlans", CPU) == "nnUNetPlansCPU"
+    assert default_name("nnUNetPlans", Wish(NETWORKS["vnet"])) == "nnUNetPlansVNet"
+    assert default_name("nnUNetPlans", Wish(NETWORKS["unetr"], cpu=True)) == "nnUNetPlansUNETRCPU"
     with pytest.raises(UserError, match="must name the plans"):
         default_name("nnUNetPlans", Wish(batch_size=3))

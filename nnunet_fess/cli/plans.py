@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="id or name, as in nnUNetv2_train")
     parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
     parser.add_argument("-p", "--plans", default="nnUNetPlans", help="plans to start from (default: %(default)s)")
-    if NETWORKS:
-        parser.add_argument("--network", choices=NETWORKS, help="default: the planned one")
+    networks = "; ".join(f"{network.name}: {network.summary}" for network in NETWORKS.values())
+    parser.add_argument("--network", choices=NETWORKS, help=f"default: the planned one. {networks}")
     parser.add_argument(
         "--features",
         type=arguments.whole_numbers(1),
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Write what the arguments say."""
-    network = getattr(args, "network", None)
+    network = args.network
     wish = plans.Wish(NETWORKS[network] if network else None, args.cpu, args.features, args.batch_size, args.patch_size)
     if wish.empty():
         parser.error("nothing would differ from the plans. Give --network, --cpu, --features, --batch-size or --patch-size.")

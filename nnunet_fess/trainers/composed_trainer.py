@@ -22,6 +22,7 @@ from torch import nn
 from nnunet_fess.plugin import FeatureHost, Host
 from nnunet_fess.trainers.components import Components
 from nnunet_fess.trainers.composed_loss import ComposedLoss
+from nnunet_fess.trainers.deep_supervision import has_deep_supervision, has_switch
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm
@@ -84,6 +85,12 @@ class ComposedTrainer(nnUNetTrainer):
             train_in_bfloat16(unwrapped(self.network))
 
     def _build_loss(self) -> nn.Module:
+        if self.enable_deep_supervision and not has_deep_supervision(unwrapped(self.network)):
+            self.enable_deep_supervision = False
+            self.set_deep_supervision_enabled(False)
+            self.print_to_log_file(
+                f"{type(unwrapped(self.network)).__name__} trains without deep supervision: it has one output."
+            )
         stock: nn.Module = super()._build_loss()
         host = self._host(stock.loss if isinstance(stock, DeepSupervisionWrapper) else stock)
         spatial = spatial_loss(self.trainer_name, host)
@@ -117,6 +124,11 @@ class ComposedTrainer(nnUNetTrainer):
             epoch=lambda: self.current_epoch,
             own_loss=lambda: own_loss,
         )
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """nnU-Net's switch, for networks that have it."""
+        if has_switch(unwrapped(self.network)):
+            super().set_deep_supervision_enabled(enabled)
 
     def _adopt(self, parameters: list[nn.Parameter]) -> None:
         """Have the parameters of a feature term optimised, from the same values on every rank.

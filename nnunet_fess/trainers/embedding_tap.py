@@ -45,7 +45,8 @@ class EmbeddingTap:
             raise TrainingRefused(
                 f"This trainer needs the bottleneck of the network, and {type(inner).__name__} has no convolutional encoder "
                 "to take it from. Supported: PlainConvUNet and ResidualEncoderUNet (nnU-Net's default plans and its ResEnc "
-                "presets). Train this architecture with a trainer without feature term, such as nnUNetTrainerCWCD."
+                "presets), and the networks of  nnunet_fess plans --network. Train this one with a trainer "
+                "without feature term, such as nnUNetTrainerCWCD."
             )
         self.channels: list[int] = list(encoder.output_channels)
         self._encoder = encoder
