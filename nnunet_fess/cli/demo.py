@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,12 @@ from nnunet_fess import arguments
 from nnunet_fess.demo import pipeline, report, workdir
 from nnunet_fess.demo.trainers import DEFAULT, choose
 from nnunet_fess.errors import UserError
+from nnunet_fess.machine import cores
 from nnunet_fess.processes.stopping import terminable
 
 # Phantoms are easy: a whole-tumour Dice below this means that something in the path is broken.
 REGION, MINIMUM = "whole tumor", 0.7
+_PLACE = "nnunet_fess_demo"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,13 +28,16 @@ def main(argv: Sequence[str]) -> int:
     pipeline.program_path()  # before anything is written
     device = _device(args.device)
     start = time.monotonic()
-    with terminable(), workdir.claim(args.workdir) as claimed:
+    place = args.workdir or workdir.first_free(Path(_PLACE))
+    with terminable(), workdir.claim(place, args.overwrite) as claimed:
         print(f"Working directory {claimed.path}, device {device}, output of all commands in {pipeline.LOG}", flush=True)
-        scores = pipeline.run(claimed, trainers, device, args.seed, _cores())
-        if not args.keep:
-            claimed.remove(*pipeline.INTERMEDIATE)
-    print(f"\nHeld-out patients after {(time.monotonic() - start) / 60:.1f} minutes:\n{report.table(scores)}")
-    print(f"\nResults: {claimed.path / pipeline.RESULTS}, pictures: {claimed.path / 'overlay_*.png'}")
+        scores = pipeline.run(claimed, trainers, device, args.seed, cores())
+    patients = len(list(claimed.path.glob("overlay_*.png")))
+    print(f"\n{report.caption(patients, args.seed)}\n\n{report.table(scores)}\n\n{report.ON_TIME}")
+    print(
+        f"\nTook {(time.monotonic() - start) / 60:.1f} minutes. In {claimed.path}: {workdir.RESULTS}, overlay_*.png, and for "
+        "the commands above the phantom download, nnU-Net's folders with the trained models, and the predictions."
+    )
     poor = [f"{name} {score.dice[REGION]:.3f}" for name, score in scores.items() if not score.dice[REGION] >= MINIMUM]
     if poor:
         raise UserError(f"{REGION} Dice must reach {MINIMUM} for every trainer, but: {', '.join(poor)}. It has not learnt.")
@@ -41,20 +45,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess demo",
-        description="Makes a phantom download in BraTS 2017's layout, then converts, plans, trains, predicts and evaluates "
-        "with the commands a user would type, and shows each of them. Takes minutes on two cores.",
+    parser = arguments.parser(
+        "nnunet_fess demo",
+        "Makes a phantom download in BraTS 2017's layout, then converts, plans, trains, predicts and evaluates with the\n"
+        "commands a user would type, and shows each of them. Takes minutes on two idle cores, and several times that\n"
+        "where other programs run.",
     )
     parser.add_argument(
         "--workdir",
         type=Path,
-        default=Path("nnunet_fess_demo"),
-        help="new, empty or an earlier demo's; results, pictures and log stay there (default: ./%(default)s)",
+        help="new, empty, or of a demo that was not finished; all that it makes, some 50 MB, stays there (default: "
+        f"./{_PLACE}, or the first of {_PLACE}_2, … without results)",
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="keep download and nnU-Net's folders too, to go on with the commands shown"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a finished demo's results in --workdir")
+    parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)  # what it asked for is now always done
     parser.add_argument(
         "--trainers",
         default=",".join(DEFAULT),
@@ -79,8 +83,3 @@ def _device(wish: str) -> str:
     if wish == "cuda" and not available:
         raise UserError("--device cuda: torch finds no GPU on this machine. Leave it out, or use --device cpu.")
     return "cpu" if wish == "cpu" or not available else "cuda"
-
-
-def _cores() -> int:
-    """Cores this process may use, which under a scheduler or in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 # Voxels. Small enough for a patch to be the whole brain: a Dice loss learns nothing from patches without tumour.
-SHAPE = (40, 48, 40)
-SPACING = 3.5  # mm, isotropic: 140 × 168 × 140 mm, the size of a head
+SHAPE = (32, 40, 32)
+SPACING = 4.4  # mm, isotropic: 141 × 176 × 141 mm, the size of a head
 ROOT = "MICCAI_BraTS17_Data_Training"
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -40,7 +40,7 @@ CONTRAST = np.array(
         (340, 560, 570, 300),
         (410, 430, 450, 380),
         (130, 190, 200, 800),
-        (760, 370, 380, 680),
+        (800, 370, 380, 720),
         (400, 260, 250, 740),
         (600, 420, 900, 560),
     ],

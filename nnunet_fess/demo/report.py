@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
+import math
 import re
 import statistics
 from collections.abc import Mapping
@@ -11,6 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_fess.files import read_json, write_json
+
+ON_TIME = (
+    "Seconds per step: nnU-Net's epoch time, its few validation steps included, over training steps, median of the epochs.\n"
+    "What else this machine was doing is in it."
+)
 _EPOCH_TIME = re.compile(r"Epoch time: ([\d.]+) s")
 
 
@@ -34,8 +40,8 @@ def mean_dice(summary: Path, dataset_json: Path) -> dict[str, float]:
         summary: `summary.json` of `nnUNetv2_evaluate_folder`, which names regions by their label values.
         dataset_json: the dataset's `dataset.json`.
     """
-    means = {_values(ast.literal_eval(key)): mean for key, mean in json.loads(summary.read_text())["mean"].items()}
-    labels = json.loads(dataset_json.read_text())["labels"]
+    means = {_values(ast.literal_eval(key)): mean for key, mean in read_json(summary)["mean"].items()}
+    labels = read_json(dataset_json)["labels"]
     return {name: means[_values(label)]["Dice"] for name, label in labels.items() if name != "background"}
 
 
@@ -51,9 +57,9 @@ def seconds_per_step(fold: Path) -> float:
     Args:
         fold: the folder of a finished training; its `training_log_*.txt` has the times, its `debug.json` the iterations.
     """
-    text = "".join(log.read_text() for log in sorted(fold.glob("training_log_*.txt")))
+    text = "".join(log.read_text("utf-8", errors="replace") for log in sorted(fold.glob("training_log_*.txt")))
     times = [float(seconds) for seconds in _EPOCH_TIME.findall(text)]
-    iterations = int(json.loads((fold / "debug.json").read_text())["num_iterations_per_epoch"])
+    iterations = int(read_json(fold / "debug.json")["num_iterations_per_epoch"])
     return statistics.median(times) / iterations
 
 
@@ -72,7 +78,18 @@ def table(scores: Mapping[str, Score]) -> str:
     )
 
 
+def caption(patients: int, seed: int) -> str:
+    """What the table is, and what it is not."""
+    return (
+        f"Dice on {patients} held-out phantoms, one short training per loss, seed {seed}: it shows that the whole path works "
+        "on this machine.\nPhantoms are no patients, and so few of them with one seed cannot tell which loss is better."
+    )
+
+
 def write_results(target: Path, scores: Mapping[str, Score], context: Mapping[str, Any]) -> None:
     """Write `{"trainers": {name: {"dice": {region: …}, "seconds_per_step": …}}}` and, beside "trainers", the context's keys."""
-    content = {"trainers": {name: asdict(score) for name, score in scores.items()}, **context}
-    target.write_text(json.dumps(content, indent=2) + "\n")
+    trainers = {name: asdict(score) for name, score in scores.items()}
+    for score in trainers.values():  # JSON has no NaN, which nnU-Net says of a region that is nowhere
+        score["dice"] = {region: None if math.isnan(value) else value for region, value in score["dice"].items()}
+    content = {"trainers": trainers, **context}
+    write_json(target, content)

@@ -13,7 +13,7 @@ DEFAULT = ("nnUNetTrainerDiceCE", "nnUNetTrainerFESS", "nnUNetTrainerCWCD")
 
 # Enough for whole-tumour Dice well above what the demo asks for, on two cores in about a minute per trainer. No mirroring: it
 # makes the task harder than so few steps can learn, and prediction would average eight unfinished answers.
-LENGTH = {"epochs": 7, "iters": 50, "valiters": 2}
+LENGTH = {"epochs": 6, "iters": 50, "valiters": 2}
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from nnunet_fess.errors import UserError
+from nnunet_fess.files import held_alone, read_json, write_json
 
 MARKER = ".nnunet_fess_demo"
+RESULTS = "demo_results.json"  # written last: a demo that has left it is finished
 _LOCK = MARKER + ".lock"
 
 
@@ -56,35 +55,55 @@ class Workdir:
             self._made.remove(name)
         self._write_marker()
 
-    def _start_over(self) -> None:
-        """Delete what an earlier run has left, finished or not."""
+    def _start_over(self, overwrite: bool) -> None:
+        """Delete what an earlier run has left unfinished; what it has finished, only if told to."""
         marker = self.path / MARKER
         if marker.exists():
-            try:
-                made = json.loads(marker.read_text())["made"]
-                ours = all(isinstance(name, str) and Path(name).name == name for name in made)
-            except (ValueError, KeyError, TypeError):
-                ours = False
-            if not ours:
-                raise UserError(f"{marker} is damaged, so what the demo made here is unknown. Choose another --workdir.")
-            self._made = made
-        self.remove(*tuple(self._made))
+            self._made = _made(marker)
+        if RESULTS in self._made and (self.path / RESULTS).exists() and not overwrite:
+            raise UserError(
+                f"{self.path} holds the results of a finished demo. Choose another --workdir, or replace them with --overwrite."
+            )
+        left = [name for name in self._made if (self.path / name).exists()]
+        if left and RESULTS not in left:
+            print(f"Cleared what an unfinished demo had left in {self.path}.", flush=True)
+        self.remove(*reversed(self._made))  # the results, made last, first: what is half removed is not finished
 
     def _write_marker(self) -> None:
-        partial = self.path / (MARKER + ".partial")
-        partial.write_text(json.dumps({"made": self._made}))
-        partial.replace(self.path / MARKER)
+        write_json(self.path / MARKER, {"made": self._made})
+
+
+def _made(marker: Path) -> list[str]:
+    try:
+        made = read_json(marker)["made"]
+        ours = all(isinstance(name, str) and Path(name).name == name for name in made)
+    except (UserError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise UserError(f"{marker} is damaged, so what the demo made here is unknown. Choose another --workdir.")
+    return list(made)
+
+
+def first_free(path: Path) -> Path:
+    """`path`, or if a finished demo's results lie there `path_2`, `path_3` …, the first of them without."""
+    number, candidate = 1, path
+    while (candidate / MARKER).is_file() and (candidate / RESULTS).exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}_{number}")
+    return candidate
 
 
 @contextmanager
-def claim(path: Path) -> Iterator[Workdir]:
-    """Take a directory for one run: made if need be, locked, cleared of what an earlier demo has left.
+def claim(path: Path, overwrite: bool = False) -> Iterator[Workdir]:
+    """Take a directory for one run: made if need be, locked, cleared of what an unfinished demo has left.
 
     Args:
         path: the directory.
+        overwrite: clear it of a finished demo's results, too.
 
     Raises:
-        UserError: it is no directory, not writable, in use by another demo, or holds files but not the demo's marker.
+        UserError: it is no directory, not writable, in use by another demo, holds files but not the demo's marker, or a
+            finished demo's results that are not to be overwritten.
     """
     path = path.absolute()
     try:
@@ -95,11 +114,10 @@ def claim(path: Path) -> Iterator[Workdir]:
                 f"{path} holds files that are not the demo's ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}). "
                 "Choose another --workdir; the demo wants one that is empty, new, or its own from an earlier run."
             )
-        with FileLock(path / _LOCK, timeout=0):
+        busy = f"another demo is running in {path}. Wait for it, or choose another --workdir."
+        with held_alone(path / _LOCK, busy):
             workdir = Workdir(path)
-            workdir._start_over()
+            workdir._start_over(overwrite)
             yield workdir
-    except Timeout:
-        raise UserError(f"another demo is running in {path}. Wait for it, or choose another --workdir.") from None
     except OSError as error:
         raise UserError(f"cannot use the working directory {path}: {error.strerror} ({error.filename}).") from None

@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex, to_rgba
 # Okabe and Ito's set for the colour-blind, without its black, and its yellow for what lies over the structures.
 DISTINCT = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 MARKED = "#F0E442"
-# What became of a voxel. Blue, orange and white differ in lightness as well, whatever the eye.
-OUTCOMES = {"true positive": "#0072B2", "false positive": "#E69F00", "false negative": "#FFFFFF"}
+# What became of a voxel. Blue, vermilion and yellow, of that set too, differ in lightness as well, whatever the eye.
+OUTCOMES = {"true positive": "#0072B2", "false positive": "#D55E00", "false negative": "#F0E442"}
 IGNORED = "#808080"
 
 

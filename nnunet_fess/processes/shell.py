@@ -14,7 +14,11 @@ from pathlib import Path
 from nnunet_fess.errors import UserError
 from nnunet_fess.processes.guarded import Guarded, end
 
+# What nnU-Net's log says of a training: each epoch, the end of the last, and each case of the validation that follows.
 _EPOCH = re.compile(r"^\S+ \S+: Epoch (\d+)", re.MULTILINE)
+_TRAINED = re.compile(r"^\S+ \S+: Training done", re.MULTILINE)
+_VALIDATED = re.compile(r"^\S+ \S+: predicting ", re.MULTILINE)
+_RECENT = 1 << 16  # bytes of the log that are searched for news
 _TAIL_LINES = 15
 
 
@@ -67,7 +71,7 @@ class Shell:
                     code = process.wait(timeout=0.5)
                     break
                 except subprocess.TimeoutExpired:
-                    progress.show(self._epoch(begin, epochs), time.monotonic() - start)
+                    progress.show(self._news(begin, epochs), time.monotonic() - start)
         except BaseException:
             progress.end("stopped")
             raise
@@ -76,8 +80,12 @@ class Shell:
         progress.end(f"{'done' if code == 0 else 'failed'} after {time.monotonic() - start:.0f} s")
         return code
 
-    def _epoch(self, begin: int, epochs: int | None) -> str:
-        seen = _EPOCH.findall(self._output(begin))
+    def _news(self, begin: int, epochs: int | None) -> str:
+        recent = self._output(max(begin, self.log.stat().st_size - _RECENT))
+        if trained := _TRAINED.search(recent):
+            cases = len(_VALIDATED.findall(recent, trained.end()))
+            return "validating" + (f", case {cases}" if cases else "")
+        seen = _EPOCH.findall(recent)
         if not seen:
             return "running"
         return f"epoch {int(seen[-1]) + 1}" + (f" of {epochs}" if epochs else "")

@@ -23,6 +23,7 @@ def finished_run(monkeypatch):
         def run(workdir, *_):
             for name in pipeline.INTERMEDIATE:
                 workdir.new(name).mkdir()
+            workdir.new("overlay_case.png").touch()
             workdir.new(pipeline.RESULTS).write_text("{}")
             return _scores(dice)
 
@@ -68,17 +69,39 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch, capsys):
     assert "nnUNetv2_predict was not found" in capsys.readouterr().err
 
 
-def test_shows_the_table_and_keeps_the_results_only(finished_run, tmp_path, capsys):
+@pytest.mark.parametrize("flags", [[], ["--keep"]])
+def test_shows_the_table_and_keeps_everything(finished_run, tmp_path, capsys, flags):
     finished_run(dice=0.75)
-    assert main(["demo", "--workdir", str(tmp_path)]) == 0
-    assert "0.750" in capsys.readouterr().out
-    assert [entry.name for entry in tmp_path.iterdir() if not entry.name.startswith(".")] == [pipeline.RESULTS]
-
-
-def test_keep_keeps_everything(finished_run, tmp_path):
-    finished_run(dice=0.75)
-    assert main(["demo", "--workdir", str(tmp_path), "--keep"]) == 0
+    assert main(["demo", "--workdir", str(tmp_path), *flags]) == 0
+    out = capsys.readouterr().out
+    assert "0.750" in out
+    assert "1 held-out phantoms" in out
+    assert "seed 0" in out
     assert {*pipeline.INTERMEDIATE, pipeline.RESULTS} <= {entry.name for entry in tmp_path.iterdir()}
+
+
+def test_a_second_demo_leaves_the_first_ones_results_alone(finished_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished_run(dice=0.75)
+    for number in range(3):
+        assert main(["demo", "--seed", str(number)]) == 0
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [
+        "nnunet_fess_demo",
+        "nnunet_fess_demo_2",
+        "nnunet_fess_demo_3",
+    ]
+
+
+def test_finished_results_in_a_named_place_are_replaced_only_when_told(finished_run, tmp_path, capsys):
+    finished_run(dice=0.75)
+    here = ["demo", "--workdir", str(tmp_path)]
+    assert main(here) == 0
+    (tmp_path / pipeline.RESULTS).write_text("precious")
+    assert main(here) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / pipeline.RESULTS).read_text() == "precious"
+    assert main([*here, "--overwrite"]) == 0
+    assert (tmp_path / pipeline.RESULTS).read_text() == "{}"
 
 
 @pytest.mark.parametrize("dice", [0.69, float("nan")])

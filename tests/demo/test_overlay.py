@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import SimpleITK
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
-from nnunet_fess.demo.overlay import CLASSES, OUTCOMES, classes, draw_case, outcomes
+from nnunet_fess.demo.overlay import CLASSES, draw_case
+from nnunet_fess.pictures.colours import OUTCOMES, distinct
+
+LABELS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": 3}
 
 
 def _write(file, array):
@@ -30,7 +35,7 @@ def dataset(tmp_path):
     _write(tmp_path / "nothing" / "case.nii.gz", np.zeros_like(truth))
     _write(tmp_path / "shifted" / "case.nii.gz", np.roll(truth, 2, axis=2))
     channels = {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}
-    (folder / "dataset.json").write_text(json.dumps({"channel_names": channels, "file_ending": ".nii.gz"}))
+    (folder / "dataset.json").write_text(json.dumps({"channel_names": channels, "file_ending": ".nii.gz", "labels": LABELS}))
     return folder
 
 
@@ -46,7 +51,7 @@ def test_draws_image_truth_and_predictions(dataset, tmp_path):
     target = tmp_path / "overlay_case.png"
     draw_case(dataset, "case", {"nnUNetTrainerFESS": tmp_path / "shifted"}, target)
     picture = imread(target)
-    assert all(_pixels(picture, colour) > 100 for _, colour in CLASSES.values())
+    assert all(_pixels(picture, colour) > 100 for colour in distinct(len(CLASSES)))
     assert all(_pixels(picture, colour) > 100 for colour in OUTCOMES.values())
 
 
@@ -67,15 +72,20 @@ def test_one_column_per_trainer(dataset, tmp_path):
     assert widths[1] / widths[0] == pytest.approx(5 / 3, rel=0.01)
 
 
-def test_outcomes():
-    predicted, truth = np.array([[1, 1, 0, 0]], bool), np.array([[1, 0, 1, 0]], bool)
-    colours = outcomes(predicted, truth)[0]
-    assert [tuple(colour[:3]) for colour in colours[:3]] == [to_rgb(colour) for colour in OUTCOMES.values()]
-    assert (colours[:3, 3] > 0).all()
-    assert colours[3, 3] == 0
+def test_says_what_it_is_and_how_good_each_region_is(dataset, tmp_path, monkeypatch):
+    texts = []
+    save = Figure.savefig
 
+    def listen(figure, *arguments, **options):
+        texts.extend(text.get_text() for text in figure.findobj(Text))
+        return save(figure, *arguments, **options)
 
-def test_classes():
-    colours = classes(np.array([[0, 1, 2, 3]]))[0]
-    assert colours[0, 3] == 0
-    assert [tuple(colour[:3]) for colour in colours[1:]] == [to_rgb(CLASSES[value][1]) for value in (1, 2, 3)]
+    monkeypatch.setattr(Figure, "savefig", listen)
+    draw_case(dataset, "case", {"nnUNetTrainerFESS": tmp_path / "shifted"}, tmp_path / "overlay.png")
+    shown = "\n".join(texts)
+    assert "Phantom case" in shown
+    assert "no patient" in shown
+    # 100 of 104 voxels in a square of 10 and one of 2: shifted by two, 8 of 10 columns and none of the small one overlap.
+    assert f"Dice {2 * 80 / 208:.2f}" in texts
+    assert all(any(region in text for text in texts) for region in ("whole tumor", "tumor core", "enhancing tumor"))
+    assert {"FESS", *CLASSES.values(), *OUTCOMES} <= set(texts)

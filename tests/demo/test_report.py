@@ -47,3 +47,8 @@ def test_results_have_the_documented_shape(tmp_path):
         },
         "device": "cpu",
     }
+
+
+def test_a_dice_that_is_not_a_number_is_null(tmp_path):
+    write_results(tmp_path / "results.json", {"a": Score({"whole tumor": float("nan")}, 0.1)}, {})
+    assert json.loads((tmp_path / "results.json").read_text())["trainers"]["a"]["dice"] == {"whole tumor": None}

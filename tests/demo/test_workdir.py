@@ -1,7 +1,7 @@
 import pytest
 from filelock import FileLock
 
-from nnunet_fess.demo.workdir import MARKER, claim
+from nnunet_fess.demo.workdir import MARKER, RESULTS, claim, first_free
 from nnunet_fess.errors import UserError
 
 
@@ -102,3 +102,42 @@ def test_a_file_is_no_workdir(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot use the working directory"), claim(tmp_path / "file"):
         pass
+
+
+def _finish(path):
+    with claim(path) as workdir:
+        _make(workdir)
+        workdir.new(RESULTS).write_text("{}")
+
+
+def test_finished_results_are_kept_unless_told(tmp_path):
+    _finish(tmp_path)
+    with pytest.raises(UserError, match="--overwrite"), claim(tmp_path):
+        pass
+    assert _contents(tmp_path) == [RESULTS, "log", "raw"]
+    with claim(tmp_path, overwrite=True):
+        assert _contents(tmp_path) == []
+
+
+def test_a_clearing_that_was_killed_goes_on(tmp_path, monkeypatch):
+    """The results go first, so that what is left is an unfinished demo."""
+    _finish(tmp_path)
+    monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt), claim(tmp_path, overwrite=True):
+        pass
+    monkeypatch.undo()
+    assert _contents(tmp_path) == ["raw"]
+    with claim(tmp_path):
+        assert _contents(tmp_path) == []
+
+
+def test_the_first_place_without_results(tmp_path):
+    place = tmp_path / "demo"
+    assert first_free(place) == place
+    with pytest.raises(ZeroDivisionError), claim(place) as workdir:
+        _make(workdir)
+        _ = 1 / 0
+    assert first_free(place) == place  # unfinished
+    _finish(place)
+    _finish(tmp_path / "demo_2")
+    assert first_free(place) == tmp_path / "demo_3"

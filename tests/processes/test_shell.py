@@ -71,6 +71,15 @@ def test_shows_the_epoch(shell, capsys):
     assert "epoch 2 of 6" in capsys.readouterr().out
 
 
+def test_after_the_last_epoch_it_says_that_it_validates(shell, capsys):
+    lines = ["Epoch 5", "Training done.", "predicting case_a", "predicting case_b"]
+    code = f"import time; [print('2026-01-01 00:00:00.1: ' + line, flush=True) for line in {lines}]; time.sleep(1.5)"
+    shell.run("Train", [sys.executable, "-c", code], epochs=6)
+    out = capsys.readouterr().out
+    assert "validating, case 2" in out
+    assert "epoch 6 of 6" not in out
+
+
 _PARENT = """
 import os, subprocess, sys, time
 children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])]
