@@ -1,45 +1,5 @@
-"""Runs a function in two processes that know each other, as DDP's do, on the CPU."""
+"""The former name of `nnunet_fess.testing.ranks`."""
 
-from __future__ import annotations
+from nnunet_fess.testing.ranks import RANKS, run_on_two_ranks
 
-import importlib.util
-import inspect
-import socket
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-
-RANKS = 2
-
-
-def run_on_two_ranks(function: Callable[..., Any], folder: Path, *args: Any) -> list[Any]:
-    """What `function(rank, *args)` returns on rank 0 and on rank 1.
-
-    Args:
-        function: of a test module's top level. The new processes load it from its file: pytest's import mode gives test
-            modules names that exist in pytest alone.
-        folder: an empty one, for the results.
-        args: passed on.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_run, args=(inspect.getfile(function), function.__name__, folder, port, args), nprocs=RANKS)
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(RANKS)]
-
-
-def _run(rank: int, file: str, name: str, folder: Path, port: int, args: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function = getattr(module, name)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
-    try:
-        torch.save(function(rank, *args), folder / f"rank{rank}.pt")
-    finally:
-        dist.destroy_process_group()
+__all__ = ["RANKS", "run_on_two_ranks"]

@@ -125,8 +125,8 @@ def _imported() -> set[str]:
     }
 
 
-# Imported only where the user has it: nnU-Net's own wandb logger decides.
-OPTIONAL = {"wandb"}
+# Imported only where the user has it: nnU-Net's own wandb logger decides; `nnunet_fess.testing` is for those who test.
+OPTIONAL = {"wandb", "pytest"}
 # Declared for others: nnU-Net's preprocessing needs distutils, and takes its resampling from acvl-utils.
 FOR_OTHERS = {"setuptools", "acvl-utils"}
 

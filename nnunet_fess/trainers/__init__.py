@@ -28,11 +28,12 @@ def build(name: str) -> type[ComposedTrainer]:
     Raises:
         NameRefused: see `parse`.
     """
-    return _build(name, registry().catalogue)
+    return build_from(name, registry().catalogue)
 
 
 @cache
-def _build(name: str, catalogue: Catalogue) -> type[ComposedTrainer]:
+def build_from(name: str, catalogue: Catalogue) -> type[ComposedTrainer]:
+    """The same of other terms than those that are installed."""
     parsed = parse(name, catalogue)
     from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 

@@ -157,6 +157,21 @@ def _of_file(path: Path) -> Iterator[tuple[Origin, ModuleType | str]]:
     yield Origin(str(path), digest[:12]), _imported(name, path)
 
 
+def module_of(name: str, path: Path) -> ModuleType:
+    """A module of terms, by name if it can be imported, else from its file.
+
+    Raises:
+        ValueError: neither can be done; the message says why.
+    """
+    found = _imported(name)
+    if isinstance(found, ModuleType) and os.path.realpath(found.__file__ or "") == os.path.realpath(path):
+        return found
+    found = _imported(name, path)
+    if isinstance(found, ModuleType):
+        return found
+    raise ValueError(f"{path}: {found}")
+
+
 def _imported(name: str, path: Path | None = None) -> ModuleType | str:
     """A module, or why there is none; whatever it does on import, except Ctrl-C."""
     try:

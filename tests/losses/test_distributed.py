@@ -7,26 +7,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from gloo import run_on_two_ranks
 from losses.every_loss import classes, every_loss
 from torch import Tensor, nn
 
 from nnunet_fess import losses
 from nnunet_fess.losses.distributed import max_over_ranks, sum_over_ranks
+from nnunet_fess.testing.ranks import run_on_two_ranks
+from nnunet_fess.testing.skeleton import four_samples
 
 KINDS = ("labels", "two labels", "regions")
-
-
-def batch(kind: str) -> tuple[Tensor, Tensor]:
-    """Logits (4, C, 5, 5, 5) and a target; the halves have unequal numbers of ignored voxels."""
-    generator = torch.Generator().manual_seed(0)
-    channels = 2 if kind == "two labels" else 3
-    logits = torch.randn(4, channels, 5, 5, 5, generator=generator, dtype=torch.float64)
-    if kind == "regions":
-        return logits, torch.rand(4, 4, 5, 5, 5, generator=generator) > 0.5
-    labels = torch.randint(0, channels, (4, 1, 5, 5, 5), generator=generator)
-    labels[:2, :, :3] = 9
-    return logits, labels
 
 
 def makers() -> dict[str, Callable[..., nn.Module]]:
@@ -43,11 +32,11 @@ def results(half: slice, distributed: bool) -> dict[str, tuple[Tensor, Tensor]]:
     """Loss and gradient by name, of a part of the batch."""
     found = {}
     for kind in KINDS:
-        logits, target = (x[half].clone() for x in batch(kind))
+        logits, target = (x[half].clone() for x in four_samples(kind))
         for name, make in makers().items():
             value = make(ignore_label=9, distributed=distributed)(logits.requires_grad_(), target)
             found[f"{name}, {kind}"] = value.detach(), torch.autograd.grad(value, logits)[0]
-    present, previous = (x[half].clone() for x in (batch("labels")[0], batch("labels")[0].flip(0)))
+    present, previous = (x[half].clone() for x in (four_samples("labels")[0], four_samples("labels")[0].flip(0)))
     value = losses.FESSContrastiveLoss(0.2, 1.0, distributed=distributed)(present.requires_grad_(), previous)
     found["contrastive"] = value.detach(), torch.autograd.grad(value, present)[0]
     return found

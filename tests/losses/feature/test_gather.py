@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gloo import run_on_two_ranks
 
 from nnunet_fess.losses.feature.gather import gather_over_ranks
+from nnunet_fess.testing.ranks import run_on_two_ranks
 
 SIZES = [(2, 2), (1, 3), (0, 2)]
 

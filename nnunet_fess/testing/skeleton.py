@@ -30,10 +30,36 @@ DEGENERATE = {
 _CHANNELS = {"binary": 1, "two": 2}
 
 
+ILL_SHAPES = {
+    "two channels for three": ((1, 3, 4, 4, 4), (1, 2, 4, 4, 4), r"Got: \(1, 2, 4, 4, 4\)"),
+    "two samples for one": ((1, 3, 4, 4, 4), (2, 1, 4, 4, 4), r"Got: \(2, 1, 4, 4, 4\)"),
+    "another size": ((1, 3, 4, 4, 4), (1, 1, 4, 4, 3), r"Got: \(1, 1, 4, 4, 3\)"),
+    "no voxels": ((1, 3), (1, 1), r"Got: \(1, 3\)"),
+}
+ILL_LABELS = {3: "exceed 2.*Got: 3", -1: "negative.*Got: -1", 0.5: "Got: 0.5"}
+
+
+def channels_of(kind: str) -> int:
+    """Of the logits for a target of that kind."""
+    return _CHANNELS.get(kind.split()[0], 3)
+
+
+def four_samples(kind: str) -> tuple[Tensor, Tensor]:
+    """Float64 logits (4, C, 5, 5, 5) and a target with ignored voxels (9, or the mask), more of them in the first half."""
+    generator = torch.Generator().manual_seed(0)
+    channels = channels_of(kind)
+    logits = torch.randn(4, channels, 5, 5, 5, generator=generator, dtype=torch.float64)
+    if kind == "regions":
+        return logits, torch.rand(4, channels + 1, 5, 5, 5, generator=generator) > 0.5
+    labels = torch.randint(0, channels, (4, 1, 5, 5, 5), generator=generator)
+    labels[:2, :, :3] = 9
+    return logits, labels
+
+
 def example(kind: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Logits (2, C, *shape) and a target of the kind."""
     generator = torch.Generator().manual_seed(0)
-    channels = _CHANNELS.get(kind.split()[0], 3)
+    channels = channels_of(kind)
     logits = torch.randn(2, channels, *shape, generator=generator, dtype=torch.float64)
     if kind in ("labels", "two labels", "binary"):
         values = max(channels, 2)
@@ -49,6 +75,7 @@ def spatial_axes_of(loss: nn.Module) -> int | None:
 
 
 def check_smoke(make: Make, kind: str, shape: tuple[int, ...]) -> None:
+    """A finite scalar >= 0 in float32, and a finite gradient that is not 0."""
     logits, target = example(kind, shape)
     value = make()(logits.requires_grad_(), target)
     value.backward()
@@ -61,6 +88,7 @@ def check_smoke(make: Make, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def check_half_precision(make: Make, kind: str, dtype: torch.dtype) -> None:
+    """Half-precision logits give what float32 ones do; their gradient has their dtype."""
     logits, target = example(kind, SHAPES["3-D"], dtype)
     exact = logits.float().requires_grad_()
     expected = make()(exact, target)
@@ -94,10 +122,10 @@ def check_autocast(make: Make, kind: str) -> None:
     assert torch.equal(*gradients)
 
 
-def check_target_dtype(make: Make, dtype: torch.dtype) -> None:
-    for kind in ("labels", "regions"):
-        logits, target = example(kind, SHAPES["3-D"])
-        assert torch.equal(make()(logits, target.to(dtype)), make()(logits, target))
+def check_target_dtype(make: Make, kind: str, dtype: torch.dtype) -> None:
+    """A target means the same in every dtype."""
+    logits, target = example(kind, SHAPES["3-D"])
+    assert torch.equal(make()(logits, target.to(dtype)), make()(logits, target))
 
 
 def check_one_hot(make: Make) -> None:
@@ -123,22 +151,26 @@ def check_memory_format(make: Make, kind: str) -> None:
     assert last.grad is not None
     again = logits.clone().requires_grad_()
     make()(again, target).backward()
+    assert again.grad is not None
     assert torch.allclose(last.grad, again.grad, atol=1e-8)
 
 
 def check_exception(make: Make, logits: tuple[int, ...], target: tuple[int, ...], found: str) -> None:
-    with pytest.raises(ValueError, match=found):
+    """Ill shapes are a ValueError, whose message says what was found."""
+    with pytest.raises(ValueError, match=found or None):
         make()(torch.zeros(logits), torch.zeros(target))
 
 
 def check_exception_of_labels(make: Make, label: float, found: str) -> None:
+    """So are labels that the network has no channel for."""
     target = torch.zeros(1, 1, 4, 4, 4)
     target[..., 1] = label
-    with pytest.raises(ValueError, match=found):
+    with pytest.raises(ValueError, match=found or None):
         make()(torch.zeros(1, 3, 4, 4, 4), target)
 
 
 def check_ignore_index(make: Make, kind: str) -> None:
+    """Ignored voxels touch neither value nor gradient, whatever the network says there."""
     logits, target = example(kind, SHAPES["3-D"], torch.float64)
     loss = make(ignore_label=3)
     if kind.endswith("mask"):
@@ -162,6 +194,7 @@ def check_ignore_index(make: Make, kind: str) -> None:
 
 
 def check_gradcheck(make: Make, kind: str) -> None:
+    """The gradient is that of the value, in float64."""
     logits, target = example(kind, (3, 3, 4), torch.float64)
     if kind == "labels":
         target[0, 0, 0] = 3
@@ -170,6 +203,7 @@ def check_gradcheck(make: Make, kind: str) -> None:
 
 
 def check_dynamo(make: Make, kind: str) -> None:
+    """torch.compile traces it whole, and gets the same."""
     logits, target = example(kind, SHAPES["3-D"])
     loss = make()
     torch.compiler.reset()
@@ -179,21 +213,42 @@ def check_dynamo(make: Make, kind: str) -> None:
         x = logits.clone().requires_grad_()
         values.append(function(x, target))
         gradients.append(torch.autograd.grad(values[-1], x)[0])
-    assert torch.allclose(*gradients)
-    assert torch.allclose(*values)
+    assert torch.allclose(gradients[0], gradients[1])
+    assert torch.allclose(values[0], values[1])
 
 
 def check_module(make: Make) -> None:
+    """A loss of the network's output has nothing to learn and nothing to save."""
     loss = make(ignore_label=7, distributed=True)
     assert not list(loss.parameters()), "a loss of the network's output has nothing to learn"
     assert not loss.state_dict()
+
+
+def check_settings(make: Make) -> None:
+    """The arguments that all losses have reach every part, and a log can show them."""
+    loss = make(ignore_label=7, distributed=True)
     common = [part for part in loss.modules() if hasattr(part, "ignore_label")]
     assert common
     assert all(part.ignore_label == 7 and part.distributed for part in common)
     assert "ignore_label=7" in repr(loss), "a log can say what was trained"
 
 
+def check_deep_supervision(make: Make, kind: str) -> None:
+    """nnU-Net calls one loss for every scale, coarse ones too, and in validation: no call may depend on those before."""
+    loss = make()
+    scales = [example(kind, shape) for shape in ((8, 8, 8), (4, 4, 4), (4, 8, 8))]
+    alone = [make()(logits, target) for logits, target in scales]
+    logits = [scale[0].requires_grad_() for scale in scales]
+    values = [loss(x, target) for x, (_, target) in zip(logits, scales, strict=True)]
+    with torch.no_grad():
+        loss(*scales[1])
+    torch.stack(values).sum().backward()
+    assert torch.allclose(torch.stack(values), torch.stack(alone))
+    assert all(x.grad is not None and x.grad.isfinite().all() and x.grad.any() for x in logits)
+
+
 def check_degenerate_patches(make: Make, target: Tensor, scale: float) -> None:
+    """Background alone, one class, all ignored, no region, all regions: defined, with a finite gradient."""
     for batch in (1, 2):
         logits = scale * torch.randn(batch, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
         value = make(ignore_label=9)(logits.requires_grad_(), target[:batch])
@@ -205,6 +260,7 @@ def check_degenerate_patches(make: Make, target: Tensor, scale: float) -> None:
 
 
 def check_predicting_an_absent_class_never_pays(make: Make) -> None:
+    """The surer the network is of a class that is not there, the more it costs."""
     target = torch.zeros(1, 1, 6, 6, 6)
     target[..., 3:] = 1
     values = []
