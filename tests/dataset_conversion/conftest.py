@@ -1,4 +1,4 @@
-"""The laid-out downloads: real voxels in the downloads' own layout, made once per test session, copied per test."""
+"""Downloads made once per test session and copied per test: synthetic ones anywhere, real ones where there are real volumes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import downloads
 import pytest
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 @pytest.fixture(scope="session")
-def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """brats2016, brats2017 and abdomenct1k below one folder; not to be changed."""
-    tool = SHARED / "tools" / "lay_out_raw.py"
-    if not tool.exists():
-        pytest.skip(f"{tool} is absent: it lays out the real volumes of shared/data")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic brats2016, brats2017 and abdomenct1k below one folder; not to be changed."""
     folder = tmp_path_factory.mktemp("downloads")
-    subprocess.run([sys.executable, tool, folder, "--crop", "48"], check=True, capture_output=True)
+    for name in ("brats2016", "brats2017", "abdomenct1k"):
+        downloads.LAYOUTS[name](folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def laid_out(synthetic: Path) -> Path:
+    """The downloads that a test converts; `test_cli` has the real ones, too."""
+    return synthetic
+
+
+@pytest.fixture(scope="session")
+def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same downloads with real voxels; not to be changed."""
+    folder = tmp_path_factory.mktemp("real")
+    subprocess.run(
+        [sys.executable, shared / "tools" / "lay_out_raw.py", folder, "--crop", "48"], check=True, capture_output=True
+    )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The command as a user runs it, on the laid-out downloads."""
+"""The command as a user runs it, on synthetic downloads and, where there are real volumes, on those."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ FOLDERS = {
     "brats2016_2017": "Dataset518_BraTS2016and2017",
     "abdomenct1k": "Dataset519_AbdomenCT1K",
 }
+
+
+@pytest.fixture(scope="module", params=["synthetic", "real"])
+def laid_out(request: pytest.FixtureRequest) -> Path:
+    """The synthetic downloads, then the real ones."""
+    return request.getfixturevalue(request.param)
 
 
 def convert(name: str, laid_out: Path, raw: Path, *options: str) -> Path:

@@ -13,8 +13,6 @@ from dataset_conversion.cli import main
 from dataset_conversion.datasets.brats2021 import match
 from dataset_conversion.facts import LABEL
 
-CASE = Path(__file__).resolve().parents[4] / "shared" / "data" / "brats2021" / "BraTS2021_00006"
-
 
 @pytest.mark.parametrize(
     ("path", "role"),
@@ -44,15 +42,13 @@ def test_conversion(tmp_path: Path, raw: Path) -> None:
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
 
 
-def test_real_case(tmp_path: Path, raw: Path) -> None:
+def test_real_case(shared: Path, tmp_path: Path, raw: Path) -> None:
     """One real case under two ids, and a phantom: the two are one patient."""
-    if not CASE.exists():
-        pytest.skip(f"{CASE} is absent: a real case of BraTS 2021")
     root = downloads.brats2021(tmp_path / "download", [9])
     for number in ("00006", "00007"):
         folder = root / f"BraTS2021_{number}"
         folder.mkdir(parents=True)
-        for path in CASE.iterdir():
+        for path in (shared / "data" / "brats2021" / "BraTS2021_00006").iterdir():
             shutil.copy(path, folder / path.name.replace("00006", number))
     assert main(["brats2021", str(root), "-np", "1", "--channels", "flair", "--test-fraction", "0"]) == 0
     report = json.loads((raw / "Dataset520_BraTS2021/conversion_report.json").read_text())
