@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from nnunet_fess.processes.stopping import terminable
 
 # Phantoms are easy: a whole-tumour Dice below this means that something in the path is broken.
 REGION, MINIMUM = "whole tumor", 0.7
-_PLACE = "nnunet_fess_demo"
+_PLACE, _DATA_PLACE = "nnunet_fess_demo", "nnunet_fess_phantom"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,9 +29,13 @@ def main(argv: Sequence[str]) -> int:
     pipeline.program_path()  # before anything is written
     device = _device(args.device)
     start = time.monotonic()
-    place = args.workdir or workdir.first_free(Path(_PLACE))
+    place = args.workdir or workdir.first_free(Path(_DATA_PLACE if args.data_only else _PLACE))
     with terminable(), workdir.claim(place, args.overwrite) as claimed:
         print(f"Working directory {claimed.path}, device {device}, output of all commands in {pipeline.LOG}", flush=True)
+        if args.data_only:
+            pipeline.prepare(claimed, args.seed, cores())
+            print(f"\nThe phantom is prepared. A study on it:\n{_study(claimed.path)}")
+            return 0
         scores = pipeline.run(claimed, trainers, device, args.seed, cores())
     patients = len(list(claimed.path.glob("overlay_*.png")))
     print(f"\n{report.caption(patients, args.seed)}\n\n{report.table(scores)}\n\n{report.ON_TIME}")
@@ -60,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace a finished demo's results in --workdir")
     parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)  # what it asked for is now always done
     parser.add_argument(
+        "--data-only", action="store_true", help="make and prepare the phantom, train nothing: for a study of your own"
+    )
+    parser.add_argument(
         "--trainers",
         default=",".join(DEFAULT),
         metavar="A,B",
@@ -74,6 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if there is one")
     return parser
+
+
+def _study(folder: Path) -> str:
+    """The commands that go on from prepared data."""
+    roots = [f"{name}={shlex.quote(str(folder / name))}" for name in ("nnUNet_raw", "nnUNet_preprocessed")]
+    return "\n".join(
+        [
+            f"  export {' '.join(roots)}",
+            "  nnunet_fess study init --preset quick > study.yaml",
+            "  nnunet_fess study run study.yaml",
+        ]
+    )
 
 
 def _device(wish: str) -> str:

@@ -64,6 +64,47 @@ def program_path() -> str:
     return search_path(_PROGRAMS)
 
 
+def prepare(workdir: Workdir, seed: int, cores: int) -> None:
+    """Make the phantom, convert, plan and preprocess it, and leave it at that: data for trainings and studies of one's own.
+
+    Args:
+        workdir: claimed, hence empty of what an earlier demo made.
+        seed: of phantom and split.
+        cores: how many processor cores to use.
+
+    Raises:
+        UserError: a stage failed.
+    """
+    folders = {name: workdir.new(name) for name in ("download", "nnUNet_raw", "nnUNet_preprocessed")}
+    variables, shell, _ = _begin(workdir, cores)
+    _prepare(shell, folders["download"], folders["nnUNet_raw"], seed, variables["nnUNet_def_n_proc"])
+
+
+def _begin(workdir: Workdir, cores: int) -> tuple[dict[str, str], Shell, list[str]]:
+    """Variables of the demo's commands, what runs them, and the lines that set them in a user's shell, which are shown."""
+    variables = environment(workdir.path, cores)
+    shell = Shell(workdir.new(LOG), {**variables, "PATH": program_path()})
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    print("All commands below run with these variables:", *(f"  {line}" for line in exports), sep="\n")
+    return variables, shell, exports
+
+
+def _prepare(shell: Shell, folder: Path, raw: Path, seed: int, workers: str) -> Path:
+    """From the phantom to what can be trained on; the raw dataset's folder."""
+    print(f"\nMake a phantom download of {len(PATIENTS)} patients in BraTS 2017's layout", flush=True)
+    download = write_download(folder, seed)
+    print(f"  {download}")
+    raw.mkdir()
+    convert = ["nnunet_fess", "convert", "brats2017", str(download), "-d", DATASET]
+    shell.run("Convert it to nnU-Net's format", [*convert, "--test-fraction", "0.25", "--seed", str(seed), "-np", workers])
+    dataset = next(raw.glob(f"Dataset{DATASET}_*"))
+    # No --verify_dataset_integrity, which a dataset from another source would deserve: the converter has read every voxel.
+    plan = ["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", CONFIGURATION]
+    shell.run("Plan and preprocess", [*plan, "-npfp", workers, "-np", workers])
+    shell.run("Cut the plans down to the size of the demo", ["nnunet_fess", "cpu-plans", DATASET, "--patch-size", PATCH])
+    return dataset
+
+
 def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: int, cores: int) -> dict[str, report.Score]:
     """Run all stages and write results, pictures and log into the working directory.
 
@@ -81,25 +122,10 @@ def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: in
         UserError: a stage failed.
     """
     start = time.monotonic()
-    variables = environment(workdir.path, cores)
     folders = {name: workdir.new(name) for name in INTERMEDIATE}
-    shell = Shell(workdir.new(LOG), {**variables, "PATH": program_path()})
+    variables, shell, exports = _begin(workdir, cores)
     workers = variables["nnUNet_def_n_proc"]
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    print("All commands below run with these variables:", *(f"  {line}" for line in exports), sep="\n")
-
-    print(f"\nMake a phantom download of {len(PATIENTS)} patients in BraTS 2017's layout", flush=True)
-    download = write_download(folders["download"], seed)
-    print(f"  {download}")
-
-    folders["nnUNet_raw"].mkdir()
-    convert = ["nnunet_fess", "convert", "brats2017", str(download), "-d", DATASET]
-    shell.run("Convert it to nnU-Net's format", [*convert, "--test-fraction", "0.25", "--seed", str(seed), "-np", workers])
-    dataset = next(folders["nnUNet_raw"].glob(f"Dataset{DATASET}_*"))
-    # No --verify_dataset_integrity, which a dataset from another source would deserve: the converter has read every voxel.
-    prepare = ["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", CONFIGURATION]
-    shell.run("Plan and preprocess", [*prepare, "-npfp", workers, "-np", workers])
-    shell.run("Cut the plans down to the size of the demo", ["nnunet_fess", "cpu-plans", DATASET, "--patch-size", PATCH])
+    dataset = _prepare(shell, folders["download"], folders["nnUNet_raw"], seed, workers)
     plans = folders["nnUNet_preprocessed"] / dataset.name / f"{PLANS}.json"
 
     scores, predictions = {}, {}

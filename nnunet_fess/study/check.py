@@ -99,6 +99,8 @@ def _trainers(file: StudyFile, found: Found) -> None:
 
 def _dataset(file: StudyFile, dataset: int | str, found: Found) -> None:
     data = Data(file, dataset)
+    if data.name in (other.name for other in found.data):
+        raise UserError(f"{file.at('dataset')}: {dataset} is {data.name}, which is there already; allowed: each once")
     todo = data.to_do()
     if data.plans_file.is_file():
         configuration = data.configuration

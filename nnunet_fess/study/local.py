@@ -24,7 +24,7 @@ from nnunet_fess.study.config import Local
 from nnunet_fess.study.lock import lock_of
 from nnunet_fess.study.results import LOG, Run, Step, folder_of, read_run, write_run
 
-_PAUSE = 0.05  # seconds between two looks at the running commands
+PAUSE = 0.05  # seconds between two looks at the running commands
 _REASON_LINES, _REASON_BYTES = 3, 4000
 
 
@@ -108,7 +108,7 @@ class Executor:
                     self._look(work)
                 self._show()
                 if self._busy:
-                    time.sleep(_PAUSE)
+                    time.sleep(PAUSE)
                 elif not waiting and elsewhere:  # what another call has left in the meantime
                     left = [run for run in elsewhere if not files.is_held(lock_of(self._results, run.id))]
                     waiting.extend(run for run in left if self._reread(run).status != "finished")

@@ -23,7 +23,7 @@ from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.data import Data, differences
 from nnunet_fess.study.jobs import Job, jobs
 from nnunet_fess.study.lock import LOCKS, PACKAGES, lock_of, write_lock
-from nnunet_fess.study.results import RECORD, Run, folder_of, read_run, write_runs
+from nnunet_fess.study.results import RECORD, Run, folder_of, read_run, write_run, write_runs
 
 NNUNET_RESULTS, OUTDATED, PREPARING = "nnUNet_results", "outdated", "prepare.log"
 _WAIT = 1.0  # seconds between two looks whether another call has prepared the data
@@ -47,6 +47,8 @@ def run_study(file: StudyFile) -> int:
             write_lock(file, [])
             data = _prepared(file, found.data)
             runs = [_as_it_is(data[planned.dataset], results, planned) for planned in _planned(file, data)]
+            for run in runs:
+                _announce(results, run)
             write_lock(file, runs)
             write_runs(results, runs)
         executor = local.Executor(
@@ -185,6 +187,13 @@ def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
         host=recorded.host,
         versions=recorded.versions,
     )
+
+
+def _announce(results: Path, run: Run) -> None:
+    """Give a run its record before it has begun, so that all of `runs.csv` can be read at any time."""
+    with contextlib.suppress(UserError), _free(results, run.id):  # whoever holds it writes its record
+        if run.status != "finished":
+            write_run(results, run)
 
 
 def _set_aside(results: Path, run: Run, trained: bool = True) -> None:

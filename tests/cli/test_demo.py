@@ -152,3 +152,15 @@ def test_the_whole_path(tmp_path):
     held_out = sorted(file.name.removesuffix(".nii.gz") for file in (dataset / "labelsTs").iterdir())
     assert len(held_out) == 3
     assert sorted(file.stem for file in tmp_path.glob("*.png")) == [f"overlay_{case}" for case in held_out]
+
+
+def test_data_only_prepares_trains_nothing_and_keeps_all(tmp_path, monkeypatch, capsys):
+    def prepare(workdir, *_):
+        workdir.new("nnUNet_raw").mkdir()
+
+    monkeypatch.setattr(pipeline, "prepare", prepare)
+    assert main(["demo", "--workdir", str(tmp_path / "a b"), "--data-only"]) == 0
+    assert (tmp_path / "a b" / "nnUNet_raw").is_dir()
+    shown = capsys.readouterr().out
+    assert f"nnUNet_raw='{tmp_path / 'a b' / 'nnUNet_raw'}'" in shown
+    assert "nnunet_fess study init --preset quick > study.yaml" in shown

@@ -23,6 +23,7 @@ def test_a_study_that_can_run(played, capsys):
     ("change", "message"),
     [
         ({"dataset": 998}, "line 1, dataset: dataset 998: one folder expected"),
+        ({"dataset": [999, "Dataset999_Played"]}, "dataset: Dataset999_Played is Dataset999_Played, which is there already"),
         ({"plans": "nnUNetPlansOther"}, "plans: .*nnUNetPlansOther.json does not exist"),
         ({"configuration": "3d_lowres"}, "configuration: .*no configuration '3d_lowres'"),
         ({"folds": [5]}, "folds: --fold 5: Dataset999_Played has folds 0…4"),

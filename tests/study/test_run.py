@@ -191,6 +191,17 @@ def test_a_dry_run_changes_nothing(played, capsys):
     assert {*before, file.path} == set(played.root.rglob("*"))
 
 
+def test_all_runs_can_be_read_while_some_wait(played):
+    played.wish(seconds=1.0)
+    file = played.file(trainers=["DiceCE", "CWCD"])
+    process = _call(played, file.path)
+    _wait_for(lambda: played.calls())
+    statuses = [run.status for run in read_runs(file.results)]
+    process.kill()
+    process.communicate()
+    assert statuses == ["running", "waiting"]
+
+
 def test_quiet_where_nobody_watches(played, capsys):
     played.wish(seconds=0.2)
     run_study(played.file())
