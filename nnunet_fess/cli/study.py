@@ -16,6 +16,8 @@ VERBS = {
     "check": ("nnunet_fess.cli.study", "check", "say all that could fail, before anything is trained"),
     "run": ("nnunet_fess.cli.study", "run", "train, predict; goes on where an earlier call was stopped"),
     "status": ("nnunet_fess.cli.study", "status", "how far it is"),
+    "evaluate": ("nnunet_fess.cli.study", "evaluate", "measure the finished runs: cases.csv"),
+    "report": ("nnunet_fess.cli.study", "report", "tables, tests and figures: report.html, .md, .tex, statistics.csv"),
 }
 
 
@@ -93,6 +95,48 @@ def status(argv: Sequence[str]) -> int:
 
     file = load(chosen.file)
     return watch(file) if chosen.watch else report(file)
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Measure the finished runs."""
+    parser = arguments.parser(
+        "nnunet_fess study evaluate",
+        "Measure every finished run and write cases.csv. What has been measured as it is now is not measured again.",
+    )
+    _file(parser)
+    chosen = parser.parse_args(argv)
+    from nnunet_fess.study.config import load
+    from nnunet_fess.study.results import CASES
+    from nnunet_fess.study.scores import evaluate_study
+
+    file = load(chosen.file)
+    problems = evaluate_study(file)
+    print(f"wrote {file.results / CASES}")
+    return _tell(problems)
+
+
+def report(argv: Sequence[str]) -> int:
+    """Write the report."""
+    parser = arguments.parser(
+        "nnunet_fess study report",
+        "Measure what is missing and write the report of what is finished so far: report.html opens in every browser,\n"
+        "offline; report.md, report.tex, statistics.csv and figures/ hold the same for other uses.",
+    )
+    _file(parser)
+    chosen = parser.parse_args(argv)
+    from nnunet_fess.study.config import load
+    from nnunet_fess.study.scores import report_study
+
+    page, problems = report_study(load(chosen.file))
+    print(f"wrote {page}")
+    return _tell(problems)
+
+
+def _tell(problems: Sequence[str]) -> int:
+    """Runs that could not be measured are no reason to keep the others back, but the exit code says so."""
+    for problem in problems:
+        print(f"warning: left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _file(parser: argparse.ArgumentParser) -> None:

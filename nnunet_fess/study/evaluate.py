@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,27 +132,60 @@ def pair_up(predictions: Path, truth: Path) -> tuple[list[Pair], list[str]]:
     return [Pair(case, theirs[case], ours[case]) for case in ours], warnings
 
 
+def pair_predictions(predictions: Path, truth: Path) -> list[Pair]:
+    """Every prediction with its truth, where the true files are more than were predicted, as in a validation fold.
+
+    Raises:
+        UserError: no such folder, nothing to read in it, a prediction without true file.
+    """
+    theirs, ours = _segmentations(predictions), _segmentations(truth)
+    if lacking := [case for case in theirs if case not in ours]:
+        raise UserError(
+            f"{len(lacking)} of {len(theirs)} predictions of {predictions} have no true file in {truth}: {_some(lacking)}."
+        )
+    return [Pair(case, theirs[case], ours[case]) for case in theirs]
+
+
 def evaluate(pairs: Sequence[Pair], question: Question, workers: int, title: str = "evaluate") -> Evaluated:
     """Measure every case, several at a time.
 
     Raises:
         UserError: files that cannot be read or do not fit together; all of them are named, and nothing is evaluated.
     """
-    found: dict[str, Values] = {}
-    problems: list[str] = []
-    warnings: list[str] = []
-    for case, values, problem, warning in run(partial(_measured, question=question), pairs, workers, title):
+    (evaluated,) = evaluate_all([(pairs, question)], workers, title)
+    if isinstance(evaluated, UserError):
+        raise evaluated
+    return evaluated
+
+
+def evaluate_all(
+    jobs: Sequence[tuple[Sequence[Pair], Question]], workers: int, title: str = "evaluate"
+) -> list[Evaluated | UserError]:
+    """The same for several folders at once, whose cases share the workers.
+
+    Returns:
+        of each, in order, what came out, or the error that names its problems.
+    """
+    tasks = [(number, pair, question) for number, (pairs, question) in enumerate(jobs) for pair in pairs]
+    found: list[dict[str, Values]] = [{} for _ in jobs]
+    problems: list[list[str]] = [[] for _ in jobs]
+    warnings: list[list[str]] = [[] for _ in jobs]
+    for number, case, values, problem, warning in run(_measured, tasks, min(workers, max(1, len(tasks))), title):
         if problem:
-            problems.append(f"{case}: {problem}")
+            problems[number].append(f"{case}: {problem}")
         elif values is not None:
-            found[case] = values
+            found[number][case] = values
         if warning:
-            warnings.append(f"{case}: {warning}")
-    if problems:
-        raise UserError(
-            f"{len(problems)} of {len(pairs)} cases cannot be evaluated:\n  " + "\n  ".join(_first(sorted(problems)))
-        )
-    return Evaluated(question, {pair.case: found[pair.case] for pair in pairs}, sorted(warnings))
+            warnings[number].append(f"{case}: {warning}")
+    result: list[Evaluated | UserError] = []
+    for number, (pairs, question) in enumerate(jobs):
+        if wrong := problems[number]:
+            told = "\n  ".join(_first(sorted(wrong)))
+            result.append(UserError(f"{len(wrong)} of {len(pairs)} cases cannot be evaluated:\n  {told}"))
+        else:
+            cases = {pair.case: found[number][pair.case] for pair in pairs}
+            result.append(Evaluated(question, cases, sorted(warnings[number])))
+    return result
 
 
 def to_json(evaluated: Evaluated) -> dict[str, Any]:
@@ -213,8 +245,9 @@ def table(evaluated: Evaluated) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _measured(pair: Pair, question: Question) -> tuple[str, Values | None, str, str]:
-    """case, values, problem, warning: of a case that fails, the others must not suffer."""
+def _measured(task: tuple[int, Pair, Question]) -> tuple[int, str, Values | None, str, str]:
+    """number, case, values, problem, warning: of a case that fails, the others must not suffer."""
+    number, pair, question = task
     try:
         truth, spacing, place = _read(pair.truth, question.reader)
         prediction, other_spacing, other_place = _read(pair.prediction, question.reader)
@@ -228,9 +261,9 @@ def _measured(pair: Pair, question: Question) -> tuple[str, Values | None, str, 
         metrics = case_metrics(
             prediction, truth, question.structures, spacing, question.metrics, question.nsd_tolerance_mm, question.ignore_label
         )
-        return pair.case, metrics, "", warning
+        return number, pair.case, metrics, "", warning
     except (UserError, ValueError) as error:
-        return pair.case, None, str(error), ""
+        return number, pair.case, None, str(error), ""
 
 
 def _read(path: Path, reader: str) -> tuple[NDArray[np.int64], Sequence[float], NDArray[np.float64] | None]:

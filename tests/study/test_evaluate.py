@@ -166,3 +166,20 @@ def test_what_is_undefined_is_counted_and_not_averaged(two):
     assert folders.to_json(found)["cases"]["case_0"]["one"]["hd95"] is None
     assert "(2 of 3)" in folders.table(found)
     assert folders.to_csv(found).splitlines()[:2] == ["case,structure,dice,hd95", "case_0,one,0.0,"]
+
+
+def test_a_validation_fold_has_more_truth_than_predictions(two):
+    (two[0] / "case_1.nii.gz").unlink()
+    assert [pair.case for pair in folders.pair_predictions(*two)] == ["case_0", "case_2"]
+    write(two[0] / "more.nii.gz", volume(5))
+    with pytest.raises(UserError, match=r"1 of 3 predictions.*more"):
+        folders.pair_predictions(*two)
+
+
+def test_a_broken_folder_does_not_cost_the_others(two):
+    pairs, question = pair_up(*two)[0], Question({"one": (1,)}, ("dice",))
+    write(two[0].parent / "bad.nii.gz", volume(1, (2, 2, 2)))
+    broken = [folders.Pair("case_0", two[0].parent / "bad.nii.gz", pairs[0].truth)]
+    good, bad = folders.evaluate_all([(pairs, question), (broken, question)], 1)
+    assert list(good.cases) == ["case_0", "case_1", "case_2"]
+    assert isinstance(bad, UserError) and "case_0" in str(bad)

@@ -1,0 +1,107 @@
+"""`study evaluate`: the scores of every finished run, each measured once; `study report`: what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_fess import files, machine
+from nnunet_fess.errors import UserError
+from nnunet_fess.study import evaluate
+from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study.lock import LOCK
+from nnunet_fess.study.report import Described, write_report
+from nnunet_fess.study.results import Case, Run, folder_of, read_cases, read_runs, write_cases
+
+SCORES = "scores.json"
+
+
+def evaluate_study(file: StudyFile) -> list[str]:
+    """Measure the finished runs that have not been measured as they are now, and write `cases.csv`.
+
+    A run is measured anew if its predictions, the truth, the metrics or the tolerance have changed.
+
+    Returns:
+        what keeps runs from being measured, a text per run; the others are in `cases.csv` all the same.
+
+    Raises:
+        UserError: no run is finished.
+    """
+    finished = [run for run in read_runs(file.results) if run.status == "finished"]
+    if not finished:
+        raise UserError(f"no run of {file.path} is finished yet. See  nnunet_fess study status {file.path.name}")
+    found: dict[str, dict[str, evaluate.Values]] = {}
+    problems: list[str] = []
+    todo: list[tuple[Run, list[evaluate.Pair], evaluate.Question, dict[str, Any]]] = []
+    for run in finished:
+        try:
+            question = evaluate.question_of(
+                run.dataset_json, metrics=tuple(file.study.metrics), nsd_tolerance_mm=file.study.nsd_tolerance_mm
+            )
+            pairs = evaluate.pair_predictions(run.predictions, run.truth)
+        except UserError as error:
+            problems.append(f"{run.id}: {error}")
+            continue
+        made_of = _made_of(pairs, question)
+        known = _known(folder_of(file.results, run.id) / SCORES, made_of)
+        if known is None:
+            todo.append((run, pairs, question, made_of))
+        else:
+            found[run.id] = known
+    measured = evaluate.evaluate_all([(pairs, question) for _, pairs, question, _ in todo], machine.cores()) if todo else []
+    for (run, _, _, made_of), result in zip(todo, measured, strict=True):
+        if isinstance(result, UserError):
+            problems.append(f"{run.id}: {result}")
+            continue
+        files.write_json(folder_of(file.results, run.id) / SCORES, {"made_of": made_of, **evaluate.to_json(result)})
+        found[run.id] = result.cases
+    cases = (
+        Case.of(run, case, structure, row)
+        for run in finished
+        for case, values in found.get(run.id, {}).items()
+        for structure, row in values.items()
+    )
+    write_cases(file.results, cases, file.study.metrics)
+    return problems
+
+
+def report_study(file: StudyFile) -> tuple[Path, list[str]]:
+    """Measure what is missing and write the report; the path of its page, and what kept runs from being measured.
+
+    Raises:
+        UserError: see `evaluate_study`; or no run could be measured.
+    """
+    problems = evaluate_study(file)
+    texts = {path.name: path.read_text("utf-8") for path in (file.path, file.results / LOCK) if path.is_file()}
+    described = Described(file.study.name, file.baseline.label, file.study.metrics, file.study.nsd_tolerance_mm, texts)
+    return write_report(file.results, described, read_runs(file.results), list(read_cases(file.results))), problems
+
+
+def _made_of(pairs: Sequence[evaluate.Pair], question: evaluate.Question) -> dict[str, Any]:
+    """What the scores depend on, as JSON gives it back."""
+    asked = replace(question, structures={name: list(labels) for name, labels in question.structures.items()})
+    seen = {pair.case: [_seen(pair.prediction), _seen(pair.truth)] for pair in pairs}
+    made_of: dict[str, Any] = json.loads(json.dumps({"question": vars(asked), "files": seen}))
+    return made_of
+
+
+def _seen(path: Path) -> list[int]:
+    known = path.stat()
+    return [known.st_size, known.st_mtime_ns]
+
+
+def _known(path: Path, made_of: Mapping[str, Any]) -> dict[str, evaluate.Values] | None:
+    try:
+        content = json.loads(path.read_bytes())
+        if content["made_of"] != made_of:
+            return None
+        return {
+            case: {structure: {m: math.nan if v is None else v for m, v in row.items()} for structure, row in values.items()}
+            for case, values in content["cases"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: measured anew
+        return None

@@ -1,0 +1,593 @@
+r"""What the scores of a study say, and what they cannot say.
+
+A *run* is one training (trainer, seed, fold, draw of the training cases); a *case* is one test case in it. Of every metric and
+structure, and of the mean over the structures (nnU-Net's foreground mean: of the structures' means):
+
+- mean ± standard deviation over runs, and its standard error;
+- an interval (95 %) from 2000 bootstrap samples that draw cases *and* runs with replacement: both are samples of what could
+  have been;
+- against the baseline, paired: over cases, whose differences are first averaged over runs (Wilcoxon's signed-rank test), and
+  over runs (paired t test of their means). The first asks whether these trainings differ on other cases, the second whether
+  other trainings would differ;
+- p values after Holm: a family is all trainers and training sizes of one metric and structure;
+- effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z;
+- the smallest difference that would have been found with a power of 0.8: where it is larger than what matters, to have found no
+  difference means nothing.
+
+What is undefined (NaN, see `nnunet_fess.study.metrics`) is left out where it stands, from both of a pair, and counted.
+
+Sources: Wilcoxon 1945; Holm 1979; Kerby 2014 (rank-biserial); Davison & Hinkley 1997, section 3.8 (nested resampling); ranks
+and their stability: Wiesenfarth et al. 2021 (challengeR).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from nnunet_fess.study.metrics import LOWER_IS_BETTER
+from nnunet_fess.study.results import Case
+
+MEAN = "mean"  # the name of the mean over structures, where a structure's name stands
+ALPHA, POWER = 0.05, 0.8
+_SAMPLES = 2000
+Values = NDArray[np.float64]
+
+
+class Setting(NamedTuple):
+    """What trainers are compared under."""
+
+    dataset: str
+    size: int | str
+
+
+class Slot(NamedTuple):
+    """What two runs share that can be paired."""
+
+    repeat: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One trainer's scores.
+
+    Attributes:
+        setting: dataset and training size.
+        trainer: its label.
+        structure: name, or `MEAN`.
+        metric: of `nnunet_fess.study.metrics.METRICS`.
+        mean: of the runs' means; NaN if nothing is defined.
+        sd: over runs, n - 1; NaN of one run.
+        sem: sd / √runs.
+        low, high: 95 % bootstrap interval over cases and runs.
+        runs: how many have a value.
+        cases: how many different ones.
+        undefined: values of all runs that are not defined.
+    """
+
+    setting: Setting
+    trainer: str
+    structure: str
+    metric: str
+    mean: float
+    sd: float
+    sem: float
+    low: float
+    high: float
+    runs: int
+    cases: int
+    undefined: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One trainer against the baseline.
+
+    Attributes:
+        setting, trainer, structure, metric: as in `Summary`.
+        baseline: the other trainer.
+        difference: trainer - baseline, in the metric's unit.
+        low, high: its 95 % bootstrap interval.
+        cases: paired ones.
+        p_cases: Wilcoxon's, over cases; NaN where there is none.
+        p_cases_holm: after Holm.
+        rank_biserial: -1 … 1; how much larger the positive signed ranks are than the negative ones.
+        d_z: mean / standard deviation of the cases' differences.
+        runs: paired ones.
+        p_runs: paired t test over runs; NaN of fewer than two.
+        p_runs_holm: after Holm.
+        detectable: the smallest difference that would have been found with a power of 0.8, by cases or by runs, whichever is
+            larger.
+        left_out: pairs of values of which one or both are not defined.
+    """
+
+    setting: Setting
+    trainer: str
+    baseline: str
+    structure: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    cases: int
+    p_cases: float
+    rank_biserial: float
+    d_z: float
+    runs: int
+    p_runs: float
+    detectable: float
+    left_out: int
+    p_cases_holm: float = math.nan
+    p_runs_holm: float = math.nan
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the cases tell the two apart: Holm-adjusted p < 0.05 and an interval without 0."""
+        return self.p_cases_holm < ALPHA and not self.low <= 0 <= self.high
+
+    @property
+    def better(self) -> bool:
+        """Whether the difference is in the good direction."""
+        return (self.difference < 0) == (self.metric in LOWER_IS_BETTER) and self.difference != 0
+
+    @property
+    def in_words(self) -> str:
+        """What may be said; never that there is no difference."""
+        if not self.cases:
+            return "no case in which both are defined"
+        if self.told_apart:
+            word = "better" if self.better else "worse"
+            if self.runs < 2:
+                return f"{word} in this one run; whether another training would be, cannot be told"
+            if self.p_runs_holm < ALPHA:
+                return f"{word}, over cases and over runs"
+            return f"{word} over cases; {self.runs} runs do not suffice to say it of another training"
+        if not self.low <= 0 <= self.high and math.isfinite(self.low):
+            word = "better" if self.better else "worse"
+            return f"perhaps {word}: the interval leaves out 0, but {self.cases} cases do not suffice for so many comparisons"
+        if math.isnan(self.detectable):
+            return "cannot be told: too few cases and runs"
+        return f"cannot be told apart; a difference below {self.detectable:.2g} would not have been seen"
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A trainer's place among all.
+
+    Attributes:
+        setting, trainer, structure, metric: as in `Summary`.
+        place: 1 is best; ties share the mean.
+        mean_rank: mean over cases of its rank in the case.
+        low, high: 95 % interval of its place over bootstrap samples of the cases.
+        first: share of those samples in which it has the best mean rank.
+    """
+
+    setting: Setting
+    trainer: str
+    structure: str
+    metric: str
+    place: float
+    mean_rank: float
+    low: float
+    high: float
+    first: float
+
+
+def summaries(cases: Iterable[Case], metrics: Sequence[str], seed: int = 0) -> list[Summary]:
+    """Every trainer's scores, in the order of settings, trainers, metrics and structures as they come."""
+    found = []
+    for setting, table in _tables(cases).items():
+        samples = _Bootstrap(table, seed, {})
+        for trainer in table.trainers:
+            for metric in metrics:
+                for structure in (*table.structures, MEAN):
+                    found.append(_summary(setting, samples, trainer, structure, metric))
+    return found
+
+
+def comparisons(
+    cases: Iterable[Case],
+    metrics: Sequence[str],
+    baseline: str,
+    seed: int = 0,
+    patients: Mapping[str, str] | None = None,
+    structures: Sequence[str] | None = None,
+) -> list[Comparison]:
+    """Every other trainer against the baseline.
+
+    Args:
+        cases: scores.
+        metrics: which.
+        baseline: label of a trainer; settings without it have no comparison.
+        seed: of the bootstrap.
+        patients: case → patient, where several cases are one patient's: those are no independent samples, so that tests and
+            bootstrap then go over patients. None: each case is a patient.
+        structures: which, and `MEAN`; None: all.
+    """
+    found: list[Comparison] = []
+    for setting, table in _tables(cases).items():
+        if baseline not in table.trainers:
+            continue
+        samples = _Bootstrap(table, seed, patients or {})
+        wanted = [name for name in (*table.structures, MEAN) if structures is None or name in structures]
+        for trainer in table.trainers:
+            if trainer != baseline:
+                for metric in metrics:
+                    found += _comparisons(setting, samples, trainer, baseline, wanted, metric)
+    return _holm(found)
+
+
+def best(found: Sequence[Summary], setting: Setting, structure: str, metric: str) -> str | None:
+    """The trainer with the best mean; None if none has one."""
+    rows = [s for s in found if (s.setting, s.structure, s.metric) == (setting, structure, metric) and not math.isnan(s.mean)]
+    key: Callable[[Summary], float] = lambda s: s.mean if metric in LOWER_IS_BETTER else -s.mean  # noqa: E731
+    return min(rows, key=key).trainer if rows else None
+
+
+def ranks(cases: Iterable[Case], metrics: Sequence[str], seed: int = 0) -> list[Rank]:
+    """Places of the trainers by their mean rank over the cases, which are averaged over runs first."""
+    found = []
+    for setting, table in _tables(cases).items():
+        for metric in metrics:
+            for structure in (*table.structures, MEAN):
+                found += _ranks(setting, table, structure, metric, seed)
+    return found
+
+
+def runs_needed(sd: float, difference: float, power: float = POWER, alpha: float = ALPHA) -> int:
+    """How many paired runs a two-sided t test needs to find a difference.
+
+    Args:
+        sd: standard deviation of the pairs' differences.
+        difference: that is to be found, in the same unit.
+        power: probability of finding it.
+        alpha: of finding one that is not there.
+
+    Raises:
+        ValueError: an sd or difference that is not positive.
+
+    Example:
+        >>> runs_needed(sd=0.02, difference=0.01)
+        34
+    """
+    if not sd > 0 or not difference > 0:
+        raise ValueError(f"sd and difference must be positive. Got: {sd} and {difference}")
+    needed = TTestPower().solve_power(effect_size=difference / sd, power=power, alpha=alpha, alternative="two-sided")
+    return max(2, math.ceil(float(np.ravel(needed)[0])))
+
+
+# Scores as arrays
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Scores of one run: metric → (cases, structures), and which cases the rows are."""
+
+    slot: Slot
+    seed: int | None
+    rows: Mapping[str, int]
+    values: Mapping[str, Values]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Everything of one setting."""
+
+    structures: tuple[str, ...]
+    runs: Mapping[str, Sequence[_Run]]
+
+    @property
+    def trainers(self) -> list[str]:
+        return list(self.runs)
+
+    def columns(self, structure: str) -> list[int]:
+        """Of the structures that a structure's name means."""
+        return list(range(len(self.structures))) if structure == MEAN else [self.structures.index(structure)]
+
+
+def _tables(cases: Iterable[Case]) -> dict[Setting, _Table]:
+    gathered: dict[Setting, dict[str, dict[Hashable, list[Case]]]] = {}
+    for case in cases:
+        runs = gathered.setdefault(Setting(case.dataset, case.size), {}).setdefault(case.trainer, {})
+        runs.setdefault((case.repeat, case.fold, case.seed), []).append(case)
+    return {setting: _table(trainers) for setting, trainers in gathered.items()}
+
+
+def _table(trainers: Mapping[str, Mapping[Hashable, Sequence[Case]]]) -> _Table:
+    everything = [case for runs in trainers.values() for found in runs.values() for case in found]
+    structures = tuple(dict.fromkeys(case.structure for case in everything))
+    column = {name: number for number, name in enumerate(structures)}
+    metrics = list(dict.fromkeys(metric for case in everything for metric in case.values))
+
+    def run(found: Sequence[Case]) -> _Run:
+        rows = {name: number for number, name in enumerate(dict.fromkeys(case.case for case in found))}
+        values = {metric: np.full((len(rows), len(structures)), np.nan) for metric in metrics}
+        for case in found:
+            for metric, value in case.values.items():
+                values[metric][rows[case.case], column[case.structure]] = value
+        return _Run(Slot(found[0].repeat, found[0].fold), found[0].seed, rows, values)
+
+    return _Table(structures, {name: [run(found) for found in runs.values()] for name, runs in trainers.items()})
+
+
+def _nanmean(values: Values, axis: int | None = None) -> Values:
+    """Mean of what is defined, NaN of nothing, without numpy's warning."""
+    count = np.isfinite(values).sum(axis)
+    total = np.where(np.isfinite(values), values, 0).sum(axis)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(count > 0, total / count, np.nan))
+
+
+def _run_mean(values: Values) -> float:
+    """Of (cases, structures): the mean of the structures' means, as nnU-Net's foreground mean."""
+    return float(_nanmean(_nanmean(values, 0)))
+
+
+class _Bootstrap:
+    """Samples of cases and runs, drawn once for all trainers of a setting.
+
+    A sample draws patients, the same for all runs and trainers, and runs within each slot, for every trainer by itself. What is
+    drawn twice weighs twice.
+
+    Args:
+        table: the scores.
+        seed: of the draws.
+        patients: case → patient; a case that is not in it is a patient of its own.
+    """
+
+    def __init__(self, table: _Table, seed: int, patients: Mapping[str, str]) -> None:
+        self.table, self.seed, self.patients = table, seed, patients
+        everybody = sorted({self.patient(case) for runs in table.runs.values() for run in runs for case in run.rows})
+        self._place = {patient: index for index, patient in enumerate(everybody)}
+        equal = np.full(len(everybody), 1 / len(everybody))
+        self._drawn = np.random.default_rng(seed).multinomial(len(everybody), equal, _SAMPLES).astype(float)
+        self._known: dict[tuple[str, str], Values] = {}
+
+    def patient(self, case: str) -> str:
+        """Whose case it is."""
+        return self.patients.get(case, case)
+
+    def means(self, trainer: str, metric: str, counted: Mapping[tuple[Slot, str], NDArray[np.bool_]] | None = None) -> Values:
+        """The structures' means in each of the samples, (samples, structures).
+
+        Args:
+            trainer: whose.
+            metric: which.
+            counted: (slot, case) → which structures count; None: those that are defined.
+        """
+        if counted is None and (trainer, metric) in self._known:
+            return self._known[trainer, metric]
+        width = len(self.table.structures)
+        total, weight = (np.zeros((_SAMPLES, width)) for _ in range(2))
+        own = np.random.default_rng([self.seed, *trainer.encode()])
+        by_slot: dict[Slot, list[_Run]] = {}
+        for run in self.table.runs[trainer]:
+            if metric in run.values:
+                by_slot.setdefault(run.slot, []).append(run)
+        for slot, runs in by_slot.items():
+            times = own.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), _SAMPLES).astype(float)
+            for index, run in enumerate(runs):
+                here = self._drawn[:, [self._place[self.patient(case)] for case in run.rows]] * times[:, index, None]
+                values = run.values[metric]
+                counts = np.isfinite(values)
+                if counted is not None:
+                    nothing = np.zeros(width, bool)
+                    counts &= np.stack([counted.get((slot, case), nothing) for case in run.rows])
+                total += here @ np.where(counts, values, 0)
+                weight += here @ counts.astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = np.asarray(np.where(weight > 0, total / weight, np.nan))
+        if counted is None:
+            self._known[trainer, metric] = means
+        return means
+
+
+# One trainer
+
+
+def _summary(setting: Setting, samples: _Bootstrap, trainer: str, structure: str, metric: str) -> Summary:
+    table = samples.table
+    columns = table.columns(structure)
+    runs = [run for run in table.runs[trainer] if metric in run.values]
+    means = np.array([_run_mean(run.values[metric][:, columns]) for run in runs])
+    means = means[np.isfinite(means)]
+    n = len(means)
+    sd = float(means.std(ddof=1)) if n > 1 else math.nan
+    low, high = _interval(_nanmean(samples.means(trainer, metric)[:, columns], 1))
+    everything = [run.values[metric][:, columns] for run in runs]
+    return Summary(
+        setting,
+        trainer,
+        structure,
+        metric,
+        mean=float(means.mean()) if n else math.nan,
+        sd=sd,
+        sem=sd / math.sqrt(n) if n > 1 else math.nan,
+        low=low,
+        high=high,
+        runs=n,
+        cases=len({case for run in runs for case in run.rows}),
+        undefined=sum(int(np.isnan(values).sum()) for values in everything),
+    )
+
+
+def _interval(samples: Values) -> tuple[float, float]:
+    defined = samples[np.isfinite(samples)]
+    if not defined.size:
+        return math.nan, math.nan
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
+
+
+# Two trainers
+
+
+def _comparisons(
+    setting: Setting, samples: _Bootstrap, trainer: str, baseline: str, structures: Sequence[str], metric: str
+) -> Iterator[Comparison]:
+    table = samples.table
+    ours, theirs = (_by_case(table.runs[name], metric) for name in (trainer, baseline))
+    apart = {key: ours[key] - theirs[key] for key in sorted(ours.keys() & theirs.keys())}
+    paired = {key: np.isfinite(values) for key, values in apart.items()}
+    # Where both have everything, which is the rule, the samples of the trainers by themselves do.
+    complete = ours.keys() == theirs.keys() and all(defined.all() for defined in paired.values())
+    drawn = [samples.means(name, metric, None if complete else paired) for name in (trainer, baseline)]
+    for structure in structures:
+        columns = table.columns(structure)
+        per_patient: dict[str, list[float]] = {}
+        for (slot, case), values in apart.items():
+            if paired[slot, case][columns].any():
+                per_patient.setdefault(samples.patient(case), []).append(float(_nanmean(values[columns])))
+        differences = np.array([float(np.mean(per_patient[patient])) for patient in sorted(per_patient)])
+        by_run = np.array(_run_differences(table, trainer, baseline, metric, columns))
+        low, high = _interval(_nanmean(drawn[0][:, columns], 1) - _nanmean(drawn[1][:, columns], 1))
+        detectable = [value for value in (_detectable(differences), _detectable(by_run)) if math.isfinite(value)]
+        yield Comparison(
+            setting,
+            trainer,
+            baseline,
+            structure,
+            metric,
+            difference=_run_mean(np.stack(list(apart.values()))[:, columns]) if apart else math.nan,
+            low=low,
+            high=high,
+            cases=len(differences),
+            p_cases=_wilcoxon(differences),
+            rank_biserial=_rank_biserial(differences),
+            d_z=_d_z(differences),
+            runs=len(by_run),
+            p_runs=_t_test(by_run),
+            detectable=max(detectable, default=math.nan),
+            left_out=sum(int((~defined[columns]).sum()) for defined in paired.values()),
+        )
+
+
+def _by_case(runs: Sequence[_Run], metric: str) -> dict[tuple[Slot, str], Values]:
+    """(slot, case) → the structures' values, mean over the slot's seeds."""
+    gathered: dict[tuple[Slot, str], list[Values]] = {}
+    for run in runs:
+        if metric in run.values:
+            for case, row in run.rows.items():
+                gathered.setdefault((run.slot, case), []).append(run.values[metric][row])
+    return {key: _nanmean(np.stack(values), 0) for key, values in gathered.items()}
+
+
+def _run_differences(table: _Table, trainer: str, baseline: str, metric: str, columns: list[int]) -> list[float]:
+    """Differences of the runs' means: by slot and seed where both have the same seeds there, by slot where not."""
+    means: list[dict[Slot, dict[int | None, float]]] = []
+    for name in (trainer, baseline):
+        found: dict[Slot, dict[int | None, float]] = {}
+        for run in table.runs[name]:
+            if metric in run.values:
+                found.setdefault(run.slot, {})[run.seed] = _run_mean(run.values[metric][:, columns])
+        means.append(found)
+    differences = []
+    for slot in sorted(means[0].keys() & means[1].keys()):
+        ours, theirs = means[0][slot], means[1][slot]
+        if ours.keys() == theirs.keys():
+            differences += [ours[seed] - theirs[seed] for seed in ours]
+        else:
+            differences.append(float(_nanmean(np.array([*ours.values()])) - _nanmean(np.array([*theirs.values()]))))
+    return [difference for difference in differences if math.isfinite(difference)]
+
+
+def _wilcoxon(differences: Values) -> float:
+    if not len(differences):
+        return math.nan
+    if not differences.any():
+        return 1.0
+    return float(stats.wilcoxon(differences).pvalue)
+
+
+def _t_test(differences: Values) -> float:
+    if len(differences) < 2:
+        return math.nan
+    if np.ptp(differences) == 0:  # t is infinite or undefined; no variation has been seen, so none can be tested
+        return 1.0 if differences[0] == 0 else math.nan
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def _rank_biserial(differences: Values) -> float:
+    differences = differences[differences != 0]
+    if not len(differences):
+        return math.nan
+    signed = stats.rankdata(np.abs(differences)) * np.sign(differences)
+    return float(signed.sum() / np.abs(signed).sum())
+
+
+def _d_z(differences: Values) -> float:
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return math.nan
+    return float(differences.mean() / differences.std(ddof=1))
+
+
+def _detectable(differences: Values) -> float:
+    """By the t distribution: (t(1 - α/2) + t(power)) · sd / √n."""
+    n = len(differences)
+    if n < 2:
+        return math.nan
+    quantiles = stats.t.ppf(1 - ALPHA / 2, n - 1) + stats.t.ppf(POWER, n - 1)
+    return float(quantiles * differences.std(ddof=1) / math.sqrt(n))
+
+
+def _holm(found: Sequence[Comparison]) -> list[Comparison]:
+    adjusted = list(found)
+    families: dict[tuple[str, str, str], list[int]] = {}
+    for number, comparison in enumerate(found):
+        families.setdefault((comparison.setting.dataset, comparison.metric, comparison.structure), []).append(number)
+    for members in families.values():
+        p_cases, p_runs = (_corrected([getattr(found[number], name) for number in members]) for name in ("p_cases", "p_runs"))
+        for number, of_cases, of_runs in zip(members, p_cases, p_runs, strict=True):
+            adjusted[number] = replace(adjusted[number], p_cases_holm=float(of_cases), p_runs_holm=float(of_runs))
+    return adjusted
+
+
+def _corrected(p: Sequence[float]) -> Values:
+    """After Holm; what could not be tested is no member of the family."""
+    values = np.array(p, float)
+    tested = np.isfinite(values)
+    if tested.any():
+        values[tested] = multipletests(values[tested], method="holm")[1]
+    return values
+
+
+# All trainers
+
+
+def _ranks(setting: Setting, table: _Table, structure: str, metric: str, seed: int) -> list[Rank]:
+    columns = table.columns(structure)
+    scores: dict[str, dict[str, list[float]]] = {}
+    for trainer, runs in table.runs.items():
+        for (_, case), values in _by_case(runs, metric).items():
+            scores.setdefault(case, {}).setdefault(trainer, []).append(float(_nanmean(values[columns])))
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    # An undefined score is the worst: a structure that was not found has no distance.
+    worst = math.inf
+    rows = [
+        [sign * float(_nanmean(np.array(row.get(trainer, [math.nan])))) for trainer in table.trainers]
+        for row in scores.values()
+    ]
+    values = np.array(rows, float)
+    values = np.where(np.isnan(values), worst, values)
+    values = values[np.isfinite(values).any(1)]  # cases in which nobody has a value rank nobody
+    if not len(values):
+        return []
+    by_case = stats.rankdata(values, axis=1)
+    drawn = np.random.default_rng(seed).multinomial(len(by_case), np.full(len(by_case), 1 / len(by_case)), _SAMPLES)
+    sampled = stats.rankdata(np.round(drawn @ by_case / len(by_case), 12), axis=1)
+    leads = sampled == sampled.min(1, keepdims=True)
+    first = leads / leads.sum(1, keepdims=True)
+    mean = by_case.mean(0)
+    places = stats.rankdata(np.round(mean, 12))
+    low, high = np.percentile(sampled, [2.5, 97.5], axis=0)
+    columns_of_ranks = np.stack([places, mean, low, high, first.mean(0)], 1).tolist()
+    return [Rank(setting, name, structure, metric, *row) for name, row in zip(table.trainers, columns_of_ranks, strict=True)]

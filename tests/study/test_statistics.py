@@ -1,0 +1,226 @@
+"""Statistics against scipy, statsmodels, closed forms and simulations; and what may not be said."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from nnunet_fess.study.results import Case
+from nnunet_fess.study.statistics import MEAN, best, comparisons, ranks, runs_needed, summaries
+
+
+def scores(values, structures=("x",), metric="dice", sizes=("all",)):
+    """Cases of {trainer: array (runs, cases, structures)}; runs are seeds of one fold."""
+    found = []
+    for size in sizes:
+        for trainer, array in values.items():
+            for seed, run in enumerate(np.asarray(array, float)):
+                for number, row in enumerate(run):
+                    for structure, value in zip(structures, np.atleast_1d(row), strict=True):
+                        name = f"{trainer}-{seed}-{size}"
+                        found.append(
+                            Case(name, "D", trainer, seed, 0, size, 0, f"case{number:03d}", structure, {metric: float(value)})
+                        )
+    return found
+
+
+def draw(generator, mean, runs=3, cases=30, run_sd=0.01, case_sd=0.05, noise=0.01):
+    common = np.random.default_rng(7).normal(0, case_sd, cases)
+    return mean + generator.normal(0, run_sd, (runs, 1)) + common + generator.normal(0, noise, (runs, cases))
+
+
+def only(found, **wanted):
+    rows = [row for row in found if all(getattr(row, name) == value for name, value in wanted.items())]
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_mean_sd_and_sem_are_over_runs():
+    values = [[[0.5], [0.7]], [[0.6], [0.8]], [[0.7], [0.9]]]
+    found = only(summaries(scores({"A": values}), ["dice"]), structure="x")
+    assert found.mean == pytest.approx(0.7)
+    assert found.sd == pytest.approx(0.1)
+    assert found.sem == pytest.approx(0.1 / math.sqrt(3))
+    assert (found.runs, found.cases, found.undefined) == (3, 2, 0)
+
+
+def test_the_mean_over_structures_is_nnunets_foreground_mean():
+    values = [[[0.5, 0.9], [0.7, np.nan]]]
+    found = only(summaries(scores({"A": values}, ("x", "y")), ["dice"]), structure=MEAN)
+    assert found.mean == pytest.approx((0.6 + 0.9) / 2)
+    assert found.undefined == 1
+
+
+def test_one_run_has_no_spread():
+    found = only(summaries(scores({"A": [[[0.5], [0.7]]]}), ["dice"]), structure="x")
+    assert math.isnan(found.sd) and math.isnan(found.sem) and found.runs == 1
+
+
+def test_what_is_never_defined_has_no_mean():
+    found = only(summaries(scores({"A": [[[np.nan]]]}), ["dice"]), structure="x")
+    assert math.isnan(found.mean) and math.isnan(found.low) and found.runs == 0 and found.undefined == 1
+
+
+def test_tests_over_cases_and_runs_are_scipys():
+    generator = np.random.default_rng(0)
+    a, b, c = (draw(generator, mean) for mean in (0.8, 0.81, 0.8))
+    found = comparisons(scores({name: x[..., None] for name, x in (("A", a), ("B", b), ("C", c))}), ["dice"], "A")
+    p = []
+    for name, x in (("B", b), ("C", c)):
+        row = only(found, trainer=name, structure="x")
+        apart = (x - a).mean(0)
+        p.append(stats.wilcoxon(apart).pvalue)
+        assert row.p_cases == pytest.approx(p[-1])
+        assert row.p_runs == pytest.approx(stats.ttest_rel(x.mean(1), a.mean(1)).pvalue)
+        assert row.difference == pytest.approx(apart.mean())
+        assert row.d_z == pytest.approx(apart.mean() / apart.std(ddof=1))
+        order = stats.rankdata(abs(apart))
+        assert row.rank_biserial == pytest.approx((order[apart > 0].sum() - order[apart < 0].sum()) / order.sum())
+        assert (row.cases, row.runs, row.left_out) == (30, 3, 0)
+    holm = multipletests(p, method="holm")[1]
+    assert [only(found, trainer=name, structure="x").p_cases_holm for name in "BC"] == pytest.approx(list(holm))
+
+
+def test_more_training_sizes_make_a_larger_family():
+    generator = np.random.default_rng(0)
+    values = {name: draw(generator, mean)[..., None] for name, mean in (("A", 0.8), ("B", 0.803))}
+    one = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    two = comparisons(scores(values, sizes=("all", 8)), ["dice"], "A")
+    assert only(two, structure="x", setting=("D", 8)).p_cases_holm == pytest.approx(min(1, 2 * one.p_cases_holm))
+
+
+def test_a_pair_of_which_one_is_undefined_is_left_out_of_both():
+    # B finds case 0 only, where it is no better: A's good case 1 must not count against it.
+    found = only(
+        comparisons(scores({"A": [[[3.0], [1.0]]], "B": [[[3.0], [np.nan]]]}, metric="hd95"), ["hd95"], "A"), structure="x"
+    )
+    assert found.difference == 0 and found.cases == 1 and found.left_out == 1
+    assert (found.low, found.high) == (0, 0)
+
+
+def test_cases_of_one_patient_are_one_sample():
+    generator = np.random.default_rng(0)
+    a, b = draw(generator, 0.8, cases=6), draw(generator, 0.83, cases=6)
+    doubled = {name: np.repeat(x, 2, 1)[..., None] for name, x in (("A", a), ("B", b))}
+    patients = {f"case{number:03d}": f"p{number // 2}" for number in range(12)}
+    by_patient = only(comparisons(scores(doubled), ["dice"], "A", patients=patients), structure="x")
+    single = only(comparisons(scores({"A": a[..., None], "B": b[..., None]}), ["dice"], "A"), structure="x")
+    assert by_patient.cases == single.cases == 6
+    assert by_patient.p_cases == pytest.approx(single.p_cases)
+    assert by_patient.high - by_patient.low == pytest.approx(single.high - single.low, rel=0.15)
+    naive = only(comparisons(scores(doubled), ["dice"], "A"), structure="x")
+    assert naive.p_cases < by_patient.p_cases
+
+
+def test_the_interval_knows_of_runs():
+    """Trainings that differ from seed to seed make the interval wide, however many cases there are."""
+    generator = np.random.default_rng(1)
+    widths = []
+    for run_sd in (0.0, 0.05):
+        values = {name: draw(generator, 0.8, runs=5, cases=200, run_sd=run_sd)[..., None] for name in "AB"}
+        row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+        widths.append(row.high - row.low)
+    assert widths[1] > 5 * widths[0]
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_truth():
+    """About 95 of 100 intervals of a difference of 0 hold it, when both cases and runs are drawn anew."""
+    generator = np.random.default_rng(2)
+    covered = 0
+    for _ in range(100):
+        values = {name: draw(generator, 0.8, runs=10, cases=20, run_sd=0.02, noise=0.02)[..., None] for name in "AB"}
+        row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+        covered += row.low <= 0 <= row.high
+    assert covered >= 88
+
+
+def test_seeds_that_do_not_match_are_paired_by_fold():
+    values = {"A": np.full((3, 4, 1), 0.8), "B": np.full((1, 4, 1), 0.9)}
+    assert only(comparisons(scores(values), ["dice"], "A"), structure="x").runs == 1
+
+
+def test_never_says_that_there_is_no_difference():
+    generator = np.random.default_rng(3)
+    values = {name: draw(generator, 0.8)[..., None] for name in "AB"}
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    assert not row.told_apart
+    assert row.in_words == f"cannot be told apart; a difference below {row.detectable:.2g} would not have been seen"
+
+
+def test_few_cases_are_few():
+    generator = np.random.default_rng(4)
+    values = {name: draw(generator, mean, cases=4)[..., None] for name, mean in (("A", 0.8), ("B", 0.9))}
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    assert row.p_cases == 0.125 and not row.told_apart
+    assert row.in_words.startswith("perhaps better: the interval leaves out 0, but 4 cases")
+
+
+def test_one_run_is_one_run():
+    generator = np.random.default_rng(4)
+    values = {name: draw(generator, mean, runs=1)[..., None] for name, mean in (("A", 0.8), ("B", 0.9))}
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    assert row.told_apart and row.better
+    assert row.in_words == "better in this one run; whether another training would be, cannot be told"
+    assert math.isnan(row.p_runs)
+
+
+def test_of_a_length_less_is_better():
+    generator = np.random.default_rng(5)
+    values = {name: draw(generator, mean)[..., None] for name, mean in (("A", 3.0), ("B", 2.0))}
+    cases = scores(values, metric="hd95")
+    assert only(comparisons(cases, ["hd95"], "A"), structure="x").better
+    found = summaries(cases, ["hd95"])
+    assert best(found, found[0].setting, "x", "hd95") == "B"
+
+
+def test_equal_trainers_are_not_told_apart():
+    values = {name: np.full((3, 5, 1), 0.8) for name in "AB"}
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    assert row.p_cases == row.p_runs == 1 and row.difference == 0 and not row.told_apart
+    assert math.isnan(row.rank_biserial)
+
+
+def test_what_is_detectable_is_found_four_times_in_five():
+    generator = np.random.default_rng(6)
+    sd, n = 0.02, 20
+    apart = generator.normal(0, sd, 2000 * n).reshape(2000, n)
+    values = {
+        "A": np.zeros((1, n, 1)),
+        "B": (generator.permutation(stats.norm.ppf((np.arange(n) + 0.5) / n)) * sd)[None, :, None],
+    }
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    power = np.mean([stats.ttest_1samp(sample + row.detectable, 0).pvalue < 0.05 for sample in apart])
+    assert power == pytest.approx(0.8, abs=0.06)
+
+
+def test_runs_needed_is_found_by_simulation():
+    needed = runs_needed(sd=0.02, difference=0.02)
+    generator = np.random.default_rng(8)
+    power = np.mean([stats.ttest_1samp(generator.normal(0.02, 0.02, needed), 0).pvalue < 0.05 for _ in range(1000)])
+    assert power == pytest.approx(0.8, abs=0.05)
+    with pytest.raises(ValueError, match="positive"):
+        runs_needed(0, 0.1)
+
+
+def test_ranks_by_hand():
+    values = {"A": [[[0.9], [0.9], [0.5]]], "B": [[[0.8], [0.8], [0.6]]], "C": [[[0.1], [np.nan], [0.1]]]}
+    found = ranks(scores(values), ["dice"])
+    rows = {name: only(found, trainer=name, structure="x") for name in "ABC"}
+    assert [rows[name].place for name in "ABC"] == [1, 2, 3]
+    assert [rows[name].mean_rank for name in "ABC"] == pytest.approx([4 / 3, 5 / 3, 3])
+    assert rows["C"].low == rows["C"].high == 3 and rows["C"].first == 0
+    assert 0.5 < rows["A"].first < 1 and rows["A"].first + rows["B"].first == pytest.approx(1)
+
+
+def test_ranks_of_equals_are_shared():
+    found = ranks(scores({name: np.full((1, 4, 1), 0.5) for name in "AB"}), ["dice"])
+    assert {row.place for row in found} == {1.5} and {row.first for row in found} == {0.5}
+
+
+def test_many_trainers_and_classes_take_seconds_not_minutes():
+    generator = np.random.default_rng(9)
+    values = {f"T{number}": generator.random((3, 40, 4)) for number in range(8)}
+    assert len(comparisons(scores(values, ("a", "b", "c", "d")), ["dice"], "T0")) == 7 * 5
