@@ -1,6 +1,7 @@
 """What `study run` costs beside the nnU-Net commands that it runs, and how fast the status of many runs is read.
 
     python benchmarks/study_cost.py FILE [--bare] [--json OUT]     # prepared, not run yet
+    python benchmarks/study_cost.py --sleep 20                     # 12 runs whose commands only sleep
     python benchmarks/study_cost.py --status 500
 
 The first runs the study and prints how much of its time was not spent in nnU-Net's commands, the guards of these counted as
@@ -11,6 +12,7 @@ other from this script, into a folder of their own; on a machine that others use
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import statistics
@@ -18,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +64,49 @@ def cost(file: Path, bare: bool) -> dict[str, Any]:
                     subprocess.run(shlex.split(step.command), env=variables, check=True, stdout=subprocess.DEVNULL)
         found["seconds of the bare commands"] = round(time.monotonic() - begin, 2)
     return found
+
+
+SLEEPER = """#!/bin/sh
+# nnUNetv2_train DATASET CONFIGURATION FOLD -p PLANS -tr TRAINER ...
+sleep {seconds}
+fold="$nnUNet_results/Dataset999_Slept/$7__$5__$2/fold_$3"
+mkdir -p "$fold/validation"
+cp {checkpoint} "$fold/checkpoint_final.pth"
+echo '{{}}' > "$fold/validation/summary.json"
+touch {cases}
+"""
+
+
+@contextlib.contextmanager
+def sleeping(seconds: float) -> Iterator[Path]:
+    """A study of 12 runs on a dataset and with an `nnUNetv2_train` that cost nothing; the machine's noise is not theirs."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        data = root / "preprocessed" / "Dataset999_Slept"
+        cases = [f"case{number}" for number in range(10)]
+        for folder in ("data", "gt_segmentations"):
+            (data / folder).mkdir(parents=True)
+        for case in cases:
+            (data / "data" / f"{case}.pkl").touch()
+            (data / "gt_segmentations" / f"{case}.nii.gz").touch()
+        labels = {"background": 0, "part": 1}
+        files.write_json(data / "dataset.json", {"channel_names": {"0": "MR"}, "labels": labels, "file_ending": ".nii.gz"})
+        files.write_json(data / "dataset_fingerprint.json", {})
+        configurations = {"3d_fullres": {"data_identifier": "data"}}
+        files.write_json(data / "nnUNetPlans.json", {"plans_name": "nnUNetPlans", "configurations": configurations})
+        files.write_json(data / "splits_final.json", [{"train": cases[:8], "val": cases[8:]}])
+        with zipfile.ZipFile(root / "checkpoint", "w") as archive:
+            archive.writestr("weights", "")
+        program = root / "bin" / "nnUNetv2_train"
+        program.parent.mkdir()
+        made = " ".join(f'"$fold/validation/{case}.nii.gz"' for case in cases[8:])
+        program.write_text(SLEEPER.format(seconds=seconds, checkpoint=root / "checkpoint", cases=made))
+        program.chmod(0o755)
+        os.environ |= {"PATH": f"{program.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        os.environ |= {"nnUNet_preprocessed": str(root / "preprocessed")}
+        path = root / "study.yaml"
+        path.write_text("name: slept\ndataset: 999\ndevice: cpu\ntrainers: [DiceCE, CWCD, Dice]\nseeds: [0, 1, 2, 3]\n")
+        yield path
 
 
 def guarded_seconds() -> float:
@@ -125,6 +172,7 @@ def main() -> int:
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE")
     parser.add_argument("--bare", action="store_true", help="run the commands alone, too")
     parser.add_argument("--status", type=int, metavar="N", help="read the status of so many runs instead")
+    parser.add_argument("--sleep", type=float, metavar="SECONDS", help="12 runs of that length that compute nothing instead")
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
     if args.status:
@@ -134,10 +182,13 @@ def main() -> int:
             "seconds of study status": round(wall, 2),
             "processor seconds": round(computed, 2),
         }
+    elif args.sleep:
+        with sleeping(args.sleep) as path:
+            found = cost(path, args.bare)
     elif args.file:
         found = cost(args.file, args.bare)
     else:
-        parser.error("FILE or --status")
+        parser.error("FILE, --sleep or --status")
     found |= {"machine": machine.processor(), "cores": machine.cores(), "commit": machine.commit(Path(__file__).parent)}
     for name, value in found.items():
         print(f"{name}: {value}")

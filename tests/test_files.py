@@ -98,3 +98,12 @@ def test_a_lock_is_held_by_one(tmp_path):
     with files.held_alone(tmp_path / "lock", "busy"):
         assert other() == "busy"
     assert other() == "held"
+
+
+def test_whether_a_lock_is_held(tmp_path):
+    lock = tmp_path / "lock"
+    assert not files.is_held(lock)
+    assert not lock.exists()
+    with files.held_alone(lock, "busy"):
+        assert files.is_held(lock)
+    assert not files.is_held(lock)

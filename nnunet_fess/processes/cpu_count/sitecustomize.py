@@ -12,12 +12,12 @@ import importlib.util
 import os
 import sys
 
+_COUNT = os.environ.get("PYTHON_CPU_COUNT", "")
 
-def _limit() -> None:
-    value = os.environ.get("PYTHON_CPU_COUNT", "")
-    if sys.version_info < (3, 13) and value.isdecimal() and int(value) > 0:
-        number = int(value)
-        os.cpu_count = lambda: number
+
+def cpu_count() -> int:
+    """What the variable says; a function with a name, so that it can be sent to workers."""
+    return int(_COUNT)
 
 
 def _next() -> None:
@@ -29,5 +29,6 @@ def _next() -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-_limit()
+if sys.version_info < (3, 13) and _COUNT.isdecimal() and int(_COUNT) > 0:
+    os.cpu_count = cpu_count
 _next()
