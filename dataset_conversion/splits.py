@@ -2,7 +2,8 @@
 
 Each repeat draws the patients of one fold's training set in an order of its own; the training set of size n is the
 beginning of that order, so a smaller one is contained in each larger one. The validation set stays that of the fold.
-Who is whose patient, our conversion report says; a dataset without one has a patient per case.
+Who is whose patient, our conversion report says, or the user (`patients`); otherwise each case is a patient of its own, and
+names that look as if it were not are refused.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ import numpy as np
 
 from dataset_conversion.converted import load
 from dataset_conversion.errors import ConversionError
-from dataset_conversion.grouping import Group, Member, drawn
+from dataset_conversion.grouping import Group, Member, drawn, folds
+from dataset_conversion.patients import Who, refuse_paired
 from dataset_conversion.report import REPORT
-from nnunet_fess import arguments
+from nnunet_fess import arguments, program
 from nnunet_fess.files import write_json
+from nnunet_fess.folders import refuse_overlap
+
+EPILOG = """Who is whose patient, the report of  nnunet_fess convert  says. For other datasets say it yourself where patients
+have several cases; sizes count cases. A dataset without folds gets five first: nnU-Net's own, or with --patients or
+--patient-regex such that keep patients whole.
+
+  nnunet_fess splits 27 --sizes 60,14,6 --repeats 3 --patients patients.csv
+  nnunet_fess splits 27 --sizes 60,14,6 --repeats 3 --patient-regex 'patient\\d+'"""
 
 SPLITS = "splits_final.json"
 Fold = dict[str, Any]  # "train" and "val" for nnU-Net, and "subset": how one of ours came about
@@ -188,22 +198,32 @@ class Planned(NamedTuple):
             write_json(file, self.splits)
 
 
-def planned(place: Place, wishes: Iterable[Wish]) -> Planned:
+def planned(place: Place, wishes: Iterable[Wish], who: Who | None = None) -> Planned:
     """The dataset's folds and behind them nested ones; one that is there already is not appended again. Writes nothing.
 
-    A dataset that has no splits yet gets those that nnU-Net would make, in its preprocessed folder, where nnU-Net would
-    write them.
+    A dataset that has no splits yet gets those that nnU-Net would make, or with `who` five that keep patients whole, in its
+    preprocessed folder, where nnU-Net would write them.
+
+    Args:
+        place: the dataset.
+        wishes: what to draw.
+        who: whose the cases are; None for our report, or a patient per case.
 
     Raises:
-        ConversionError: folds or case ids cannot be read, its preprocessed copy has other splits, or a size is out of range.
+        ConversionError: folds or case ids cannot be read, its preprocessed copy has other splits, or a size is out of range;
+            a patient is on two sides of a fold, or seems to be and nothing says so.
     """
-    splits, files = _present(place) if place.splits else _first(place)
+    splits, files = _present(place) if place.splits else _first(place, who)
     own, before = len(splits), 0 if not place.splits else len(splits)
+    wishes = list(wishes)
+    for fold, sizes, *_ in wishes:
+        if sizes and 0 <= fold < own:
+            _refuse_torn(place, splits[fold], fold, who)
     wished = []
     for fold, sizes, repeats, seed in wishes:
         if not 0 <= fold < own:
             raise ConversionError(f"--fold {fold}: {place.name} has folds 0…{own - 1}")
-        members = _members(place, splits[fold]["train"]) if sizes else []
+        members = _members(place, splits[fold]["train"], who) if sizes else []
         for repeat in range(repeats if sizes else 0):
             for size, train in sorted(nested(members, sizes, seed + repeat).items(), reverse=True):
                 origin = {"of_fold": fold, "size": size, "repeat": repeat, "seed": seed}
@@ -216,13 +236,15 @@ def planned(place: Place, wishes: Iterable[Wish]) -> Planned:
     return Planned(splits, wished, files, behind or len(splits) > before)
 
 
-def append(place: Place, sizes: Sequence[int], repeats: int, seed: int, fold: int) -> list[tuple[int, int, int, Fold]]:
+def append(
+    place: Place, sizes: Sequence[int], repeats: int, seed: int, fold: int, who: Who | None = None
+) -> list[tuple[int, int, int, Fold]]:
     """Append nested folds to the dataset's splits, see `planned`.
 
     Returns:
         (fold index, repeat, wanted size, fold) of each.
     """
-    plan = planned(place, [Wish(fold, sizes, repeats, seed)])
+    plan = planned(place, [Wish(fold, sizes, repeats, seed)], who)
     plan.write()
     return plan.wished
 
@@ -239,7 +261,7 @@ def _present(place: Place) -> tuple[list[Fold], list[Path]]:
         set(mine[part]) != set(its[part]) for mine, its in zip(copies[0], copies[-1], strict=False) for part in ("train", "val")
     ):
         raise ConversionError(
-            f"{place.splits[1]} differs from {place.splits[0]}: nnU-Net would refuse one of them. Delete the former, "
+            f"{place.splits[1]} differs from {place.splits[0]}: nnU-Net would refuse one of them. Move the former away, "
             "or the preprocessed dataset, if the dataset was converted anew"
         )
     return max(copies, key=len), place.splits
@@ -249,19 +271,44 @@ def _is_fold(fold: Any) -> bool:
     return isinstance(fold, dict) and all(isinstance(fold.get(part), list) for part in ("train", "val"))
 
 
-def _first(place: Place) -> tuple[list[Fold], list[Path]]:
-    """nnU-Net's folds for a dataset that has none, and the file that is to have them."""
+def _refuse_torn(place: Place, fold: Fold, number: int, who: Who | None) -> None:
+    """Refuse a fold that has a patient on both sides, or seems to."""
+    ids = [*fold["train"], *fold["val"]]
+    if who is None:
+        if not place.report:
+            refuse_paired(ids, place.name)
+        return
+    group = {member.id: member.group for member in who.members(ids)}
+    torn = sorted({group[id] for id in fold["train"]} & {group[id] for id in fold["val"]})
+    if torn:
+        raise ConversionError(
+            f"--fold {number}: {len(torn)} patients are in its training and validation set, such as {torn[0]}. "
+            f"{place.splits[0]} was made without regard to patients, as nnU-Net does. Move it away (and what was trained on "
+            "it), and this command makes folds that keep patients whole"
+        )
+
+
+def _first(place: Place, who: Who | None) -> tuple[list[Fold], list[Path]]:
+    """nnU-Net's folds, or such that keep patients whole, for a dataset that has none, and the file that is to have them."""
     if place.report:
         raise ConversionError(f"{place.report.parent} has no {SPLITS}, though our converter writes one: convert it again")
     if not place.preprocessed:
         raise ConversionError(
             f"{place.name} has no {SPLITS}, and no folder to write one to. Set the environment variable nnUNet_preprocessed"
         )
+    if not place.preprocessed.parent.is_dir():
+        raise ConversionError(
+            f"nnUNet_preprocessed is {place.preprocessed.parent}, which does not exist. If it is right, make it:  "
+            f"mkdir -p {place.preprocessed.parent}"
+        )
     ids = _labelled(place)
     if len(ids) < 5:
         raise ConversionError(
             f"{place.name} has {len(ids)} cases with label; nnU-Net's five folds need 5. Write {SPLITS} yourself"
         )
+    if who:
+        return folds(who.members(sorted(ids)), 0), [place.preprocessed / SPLITS]
+    refuse_paired(ids, place.name)
     return nnunet_folds(ids), [place.preprocessed / SPLITS]
 
 
@@ -280,8 +327,10 @@ def _labelled(place: Place) -> list[str]:
     return [file.name.removesuffix(ending) for file in (folder / labels).glob(f"*{ending}")]
 
 
-def _members(place: Place, ids: Sequence[str]) -> list[Member]:
+def _members(place: Place, ids: Sequence[str], who: Who | None) -> list[Member]:
     """The cases with their patients."""
+    if who:
+        return who.members(ids)
     if not place.report:
         return [Member(id, id, "") for id in ids]
     cases = load(place.report.parent, REPORT)["cases"]
@@ -293,7 +342,7 @@ def _members(place: Place, ids: Sequence[str]) -> list[Member]:
 
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") -> int:
     """Append folds and print which is which; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=prog, description="Append folds that train on nested subsets of the cases.")
+    parser = arguments.parser(prog, "Append folds that train on nested subsets of the cases, whole patients each.", EPILOG)
     parser.add_argument("dataset", metavar="DATASET", help="number, name or folder of a dataset of nnU-Net")
     parser.add_argument(
         "--sizes", type=arguments.whole_numbers(1), required=True, metavar="N,N,…", help="training cases, such as 300,200,100"
@@ -305,15 +354,23 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") ->
     parser.add_argument(
         "--fold", type=arguments.whole_number(0), default=0, metavar="N", help="whose training set is cut (%(default)s)"
     )
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--patients", type=Path, metavar="FILE.csv", help="columns case, patient and, if any, stratum")
+    whose.add_argument("--patient-regex", metavar="REGEX", help="finds the patient in a case's name, such as 'patient\\d+'")
     parser.add_argument("--raw", metavar="DIR", help="nnU-Net's raw folder (the environment variable nnUNet_raw)")
     chosen = parser.parse_args(argv)
-    try:
-        place = locate(chosen.dataset, chosen.raw)
-        added = append(place, chosen.sizes, chosen.repeats, chosen.seed, chosen.fold)
-    except (ConversionError, OSError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
-    if not place.report:
+    return program.run(prog, lambda: _run(chosen, prog))
+
+
+def _run(chosen: argparse.Namespace, prog: str) -> int:
+    refuse_overlap(chosen.raw)
+    who = Who(chosen.patients, chosen.patient_regex) if chosen.patients or chosen.patient_regex else None
+    place = locate(chosen.dataset, chosen.raw)
+    added = append(place, chosen.sizes, chosen.repeats, chosen.seed, chosen.fold, who)
+    if who:
+        cases = [id for part in ("train", "val") for id in _present(place)[0][chosen.fold][part]]
+        print(f"{len(cases)} cases of {len({member.group for member in who.members(cases)})} patients in fold {chosen.fold}")
+    elif not place.report:
         print(
             f"{prog}: warning: {place.name} has no {REPORT}, so each case counts as a patient of its own. Where patients have "
             "several cases, one may then be in training and validation, and sizes count cases, not patients",

@@ -1,0 +1,166 @@
+r"""Who is whose patient in a dataset that our converter did not make: a table says so, or the cases' names do.
+
+Names that look as if patients had several cases (``patient001_ED``, ``patient001_ES``) are recognised, not interpreted: which
+part of a name is the patient only its owner knows.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_conversion.errors import ConversionError
+from dataset_conversion.grouping import Member
+
+COLUMNS = ("case", "patient", "stratum")
+# The last part of a name: behind a separator, or letters behind a digit, as in 012L.
+LAST_PART = re.compile(r"(.+?)(?:[_\-. ]+|(?<=\d)(?=[A-Za-z]))([^_\-. ]+)$")
+FIRST_PART = re.compile(
+    r"(?:ED|ES|pre|post|L|R|left|right|baseline|follow-?up|FU\d*|(?:t|v|tp|visit|ses|scan)-?\d+)[_\-. ]+(.+)$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Who:
+    r"""How it is told which patient a case is of; one of the two.
+
+    Attributes:
+        table: a CSV file with the columns case, patient and, if splits are to be balanced by it, stratum.
+        pattern: a regular expression that finds the patient in a case's name: its group ``patient``, else its first group,
+            else all that it matches.
+
+    Example:
+        >>> [member.group for member in Who(pattern=r"patient\d+").members(["patient001_ED", "patient001_ES", "patient002_ED"])]
+        ['patient001', 'patient001', 'patient002']
+    """
+
+    table: Path | None = None
+    pattern: str | None = None
+
+    def members(self, ids: Sequence[str]) -> list[Member]:
+        """The cases with their patients and strata.
+
+        Raises:
+            ConversionError: the table or the pattern does not say it of every case.
+        """
+        return _from_table(self.table, ids) if self.table else _from_pattern(self.pattern or "", ids)
+
+
+def _from_table(path: Path, ids: Sequence[str]) -> list[Member]:
+    found: dict[str, tuple[str, str]] = {}
+    for line, case, patient, stratum in _rows(path):
+        if found.setdefault(case, (patient, stratum)) != (patient, stratum):
+            raise ConversionError(f"{path}, line {line}: case {case} is of patient {patient}, above of {found[case][0]}")
+    missing = sorted(set(ids) - set(found))
+    if missing:
+        there, verb = ", ".join(sorted(found)[:3]) or "none", "is" if len(missing) == 1 else "are"
+        raise ConversionError(
+            f"{path} does not say whose {_some(missing)} {verb}; it has {len(found)} cases, such as {there}. "
+            "A row for each case of the dataset is wanted, under nnU-Net's name without _0000 and ending"
+        )
+    return [Member(id, *found[id]) for id in ids]
+
+
+def _rows(path: Path) -> Iterable[tuple[int, str, str, str]]:
+    """Line number, case, patient, stratum of each row."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Excel's mark at the beginning is none of the header's
+    except UnicodeDecodeError as error:
+        raise ConversionError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}). Save it as CSV, UTF-8"
+        ) from error
+    except OSError as error:
+        raise ConversionError(f"{path} cannot be read: {error.strerror}") from error
+    lines = text.splitlines()
+    header = lines[0] if lines else ""
+    separator = max(",;\t", key=header.count)
+    names = [name.strip().lower() for name in next(csv.reader([header], delimiter=separator), [])]
+    if not {"case", "patient"} <= set(names):
+        raise ConversionError(
+            f"{path}, line 1: columns case and patient (and stratum, if any) expected, found {', '.join(names) or 'nothing'}"
+        )
+    places = [names.index(column) if column in names else None for column in COLUMNS]
+    for line, row in enumerate(csv.reader(lines[1:], delimiter=separator), start=2):
+        if any(cell.strip() for cell in row):
+            case, patient, stratum = (row[place].strip() if place is not None and place < len(row) else "" for place in places)
+            if not case or not patient:
+                raise ConversionError(f"{path}, line {line}: a case and its patient expected, found {separator.join(row)!r}")
+            yield line, case, patient, stratum
+
+
+def _from_pattern(pattern: str, ids: Sequence[str]) -> list[Member]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConversionError(f"--patient-regex {pattern}: is no regular expression ({error})") from error
+    members, missing = [], []
+    for id in ids:
+        found = compiled.search(id)
+        patient = found and (found["patient"] if "patient" in compiled.groupindex else found[1 if compiled.groups else 0])
+        if patient:
+            members.append(Member(id, patient, ""))
+        else:
+            missing.append(id)
+    if missing:
+        raise ConversionError(f"--patient-regex {pattern}: finds no patient in {_some(sorted(missing))}")
+    return members
+
+
+def paired(ids: Collection[str]) -> tuple[str, ...]:
+    """Cases that look like one patient's: an example, or none.
+
+    Names that differ in their last part only are a patient's where that part takes few values and is not a running number:
+    ``hippocampus_001`` has no siblings of this kind, nor has ``siteA_001`` beside ``siteB_001``.
+    """
+    stems, suffixes = _by_stem(ids)
+    several = {stem: cases for stem, cases in stems.items() if len(cases) > 1}
+    numbered = len(stems) > 2 and all(stem[-1].isdigit() for stem in several)
+    if several and len(stems) > 1 and (len(stems) > len(suffixes) or numbered):
+        return tuple(sorted(min(several.values()))[:2])
+    rests: dict[str, list[str]] = defaultdict(list)
+    for id in sorted(ids):
+        if found := FIRST_PART.match(id):
+            rests[found[1].lower()].append(id)
+    return next((tuple(cases[:2]) for cases in rests.values() if len(cases) > 1), ())
+
+
+def refuse_paired(ids: Collection[str], name: str) -> None:
+    """Refuse to draw where patients seem to have several cases and nothing says which.
+
+    Raises:
+        ConversionError: with an example and what to give.
+    """
+    example = paired(ids)
+    if not example:
+        return
+    found = LAST_PART.match(example[0])
+    pattern = re.sub(r"\d+", r"\\d+", re.escape(found[1])) if found else ""
+    hint = f" such as --patient-regex '{pattern}'" if pattern and _fits(pattern, ids) else ""
+    raise ConversionError(
+        f"{name}: {' and '.join(example)} look like one patient's, who would be in training and validation at once. Say who is "
+        f"whose, by --patients FILE.csv (columns case, patient and, if any, stratum) or --patient-regex{hint}; if each case is "
+        "a patient of its own,  --patient-regex '.+'"
+    )
+
+
+def _fits(pattern: str, ids: Collection[str]) -> bool:
+    """Whether a suggestion finds a patient in every name."""
+    return all(re.search(pattern, id) for id in ids)
+
+
+def _by_stem(ids: Collection[str]) -> tuple[dict[str, list[str]], set[str]]:
+    stems: dict[str, list[str]] = defaultdict(list)
+    suffixes = set()
+    for id in ids:
+        if found := LAST_PART.match(id):
+            stems[found[1]].append(id)
+            suffixes.add(found[2])
+    return stems, suffixes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
