@@ -126,7 +126,8 @@ def load(folder: Path, plans_name: str, configuration: str, name: str | None = N
         labels = ConvertSegmentationToRegionsTransform(regions, channel_in_seg=0)(segmentation=labels)["segmentation"]
     structures = {k: v for k, v in label_manager.label_dict.items() if k not in ("background", "ignore")}
     flat = len(planned.patch_size) == 2
-    between_slices = [properties["spacing"][plans["transpose_forward"][0]]] if flat and "spacing" in properties else [1.0]
+    transpose = plans.get("transpose_forward", (0, 1, 2))
+    between_slices = [properties["spacing"][transpose[0]]] if flat and "spacing" in properties else [1.0]
     spacing = [*between_slices, *planned.spacing][-3:]
     steps = 1 / np.cumprod(np.vstack(planned.pool_op_kernel_sizes), axis=0)
     return Case(
@@ -139,7 +140,7 @@ def load(folder: Path, plans_name: str, configuration: str, name: str | None = N
         ignore_label=None if label_manager.has_regions else ignore,
         spacing=planned.spacing,
         scales=[tuple(step) for step in steps.tolist()][:-1],
-        geometry=geometry_of_case(properties, plans.get("transpose_forward", (0, 1, 2)), spacing),
+        geometry=geometry_of_case(properties, transpose, spacing),
     )
 
 
@@ -353,7 +354,7 @@ def _one_channel(drawn: Tensor, truth: Target) -> Tensor:
     if drawn.shape[1] == 1:
         return drawn[:, 0]
     if truth.is_label_map and drawn.shape[1] == truth.num_classes:
-        return drawn.gather(1, truth.classes)[:, 0]
+        return drawn.gather(1, truth.classes.long())[:, 0]
     return drawn.amax(1) if drawn.dtype != torch.bool else drawn.any(1)
 
 

@@ -221,6 +221,17 @@ def test_maps_of_every_part_of_a_blend_are_found(make_dataset, monkeypatch):
     assert list(loss_maps(parse("nnUNetTrainerCE"), case, case.scales[0])) == ["weight", "weight of Part"]
 
 
+def test_a_photograph_has_one_plane_and_no_sides(make_dataset, texts):
+    """As nnU-Net's reader of PNG files leaves it: one slice, 999 apart from nothing."""
+    make_dataset("plain", 2, {"spacing": (999, 1, 1)})
+    seg = np.zeros((1, 1, 16, 16), np.int8)
+    seg[0, 0, 4:9, 4:9] = 1
+    np.savez(make_dataset.data / "case.npz", data=np.zeros(seg.shape, np.float32), seg=seg)
+    assert main(["preview", "999", "-c", "tiny"]) == 0
+    assert sum("slice" in text for text in texts) == 1
+    assert "axial" not in "".join(texts)
+
+
 @pytest.mark.parametrize(
     ("given", "file"),
     [(None, "d.png"), ("x", "x.png"), ("x.PDF", "x.PDF"), ("x_0.5", "x_0.5.png"), (".", "d.png")],

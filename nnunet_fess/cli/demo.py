@@ -52,9 +52,10 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser(
         "nnunet_fess demo",
-        "Makes a phantom download in BraTS 2017's layout, then converts, plans, trains, predicts and evaluates with the\n"
-        "commands a user would type, and shows each of them. Takes minutes on two idle cores, and several times that\n"
-        "where other programs run.",
+        "Makes a phantom download in BraTS 2017's layout, then converts, plans, trains,\n"
+        "predicts and evaluates with the commands a user would type, and shows each of\n"
+        "them. Takes some five minutes on two idle cores, and several times that where\n"
+        "other programs run.",
     )
     parser.add_argument(
         "--workdir",

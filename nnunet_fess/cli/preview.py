@@ -15,9 +15,10 @@ def main(argv: Sequence[str]) -> int:
     """Draw the picture and print where it lies."""
     parser = arguments.parser(
         "nnunet_fess preview",
-        "Draw image, labels and the maps (contour, weights …) that a trainer's loss makes of them, for one preprocessed\n"
-        "case: three planes, every scale of deep supervision. Choose the thickness by it (-tr nnUNetTrainerCWCD_3mm).\n"
-        "Planes lie as radiologists read them: the patient's right is on the picture's left.",
+        "Draw image, labels and the maps (contour, weights …) that a trainer's loss\n"
+        "makes of them, for one preprocessed case: three planes, every scale of deep\n"
+        "supervision. Choose the thickness by it (-tr nnUNetTrainerCWCD_3mm). Planes lie\n"
+        "as radiologists read them: the patient's right is on the picture's left.",
     )
     parser.add_argument("dataset", help="id or name of a preprocessed dataset")
     parser.add_argument("case", nargs="?", help="identifier (default: the first case)")
