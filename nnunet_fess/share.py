@@ -48,8 +48,11 @@ def find_model(dataset: str, trainer: str, plans: str, configuration: str) -> Mo
     """A trained model.
 
     Raises:
-        UserError: there is none; the message lists those that are.
+        UserError: there is none, the message lists those that are; or a name is a path.
     """
+    for kind, name in (("a trainer", trainer), ("plans", plans), ("a configuration", configuration)):
+        if not name or set(name) & set("/\\") or name.startswith("."):
+            raise UserError(f"{name!r} is not the name of {kind}.")
     home = find_dataset(dataset, "nnUNet_results")
     path = home / f"{trainer}__{plans}__{configuration}"
     if not path.is_dir():
