@@ -25,9 +25,10 @@ def checkpoint(path):
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("data", "weights")
 if name == "nnUNetv2_train":
-    dataset, configuration, fold = args[:3]
+    number, configuration, fold = args[:3]
+    dataset = os.path.basename(glob.glob(f"{{os.environ['nnUNet_preprocessed']}}/Dataset{{int(number):03d}}_*")[0])
     trainer = option("-tr")
-    base = f"{{os.environ['nnUNet_results']}}/Dataset999_Played/{{trainer}}__{{option('-p')}}__{{configuration}}/fold_{{fold}}"
+    base = f"{{os.environ['nnUNet_results']}}/{{dataset}}/{{trainer}}__{{option('-p')}}__{{configuration}}/fold_{{fold}}"
     os.makedirs(base + "/validation", exist_ok=True)
     done = "--val" in args or os.path.exists(base + "/checkpoint_final.pth")
     json.dump({{"num_epochs": str(wish["epochs"])}}, open(base + "/debug.json", "w"))
@@ -43,7 +44,7 @@ if name == "nnUNetv2_train":
         checkpoint(base + "/checkpoint_final.pth")
     if any(word in trainer for word in wish["validation fails"]):
         sys.exit("the validation failed")
-    splits = json.load(open(os.environ["nnUNet_preprocessed"] + "/Dataset999_Played/splits_final.json"))
+    splits = json.load(open(f"{{os.environ['nnUNet_preprocessed']}}/{{dataset}}/splits_final.json"))
     for case in splits[int(fold)]["val"]:
         open(f"{{base}}/validation/{{case}}.nii.gz", "w").write("prediction")
     json.dump({{"metric_per_case": []}}, open(base + "/validation/summary.json", "w"))
@@ -84,32 +85,31 @@ class Played:
         }
         self.preprocessed = root / "preprocessed" / "Dataset999_Played"
         self.raw = root / "raw" / "Dataset999_Played"
-        self.cases = [f"case{number:02d}" for number in range(12)]
-        self._write_dataset()
+        self.dataset("Dataset999_Played", 12)
         self.wish()
 
-    def _write_dataset(self) -> None:
+    def dataset(self, name: str, cases: int, plans_name: str = "nnUNetPlans") -> None:
+        """Make a dataset that is planned and preprocessed, with two test cases."""
+        preprocessed, raw = (self.root / folder / name for folder in ("preprocessed", "raw"))
         for folder in ("nnUNetPlans_3d_fullres", "gt_segmentations"):
-            (self.preprocessed / folder).mkdir(parents=True)
+            (preprocessed / folder).mkdir(parents=True)
         for folder in ("imagesTs", "labelsTs", "imagesTr", "labelsTr"):
-            (self.raw / folder).mkdir(parents=True)
-        for case in self.cases:
-            (self.preprocessed / "nnUNetPlans_3d_fullres" / f"{case}.pkl").touch()
-            for labels in (self.preprocessed / "gt_segmentations", self.raw / "labelsTr"):
-                (labels / f"{case}.nii.gz").write_text("label")
+            (raw / folder).mkdir(parents=True)
+        for number in range(cases):
+            (preprocessed / "nnUNetPlans_3d_fullres" / f"case{number:03d}.pkl").touch()
+            for labels in (preprocessed / "gt_segmentations", raw / "labelsTr"):
+                (labels / f"case{number:03d}.nii.gz").write_text("label")
         for case in ("test0", "test1"):
-            (self.raw / "imagesTs" / f"{case}_0000.nii.gz").write_text("image")
-            (self.raw / "labelsTs" / f"{case}.nii.gz").write_text("label")
+            (raw / "imagesTs" / f"{case}_0000.nii.gz").write_text("image")
+            (raw / "labelsTs" / f"{case}.nii.gz").write_text("label")
         description = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "part": 1}, "file_ending": ".nii.gz"}
-        for folder in (self.preprocessed, self.raw):
+        for folder in (preprocessed, raw):
             (folder / "dataset.json").write_text(json.dumps(description))
-        architecture = {
-            "arch_kwargs": {"features_per_stage": [8, 16], "kernel_sizes": [[3, 3, 3]] * 2, "n_conv_per_stage": [2, 2]}
-        }
-        configuration = {"data_identifier": "nnUNetPlans_3d_fullres", "architecture": architecture}
-        plans = {"plans_name": "nnUNetPlans", "configurations": {"3d_fullres": configuration, "2d": {}}}
-        (self.preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
-        (self.preprocessed / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [[1, 1, 1]] * 12}))
+        layers = {"features_per_stage": [8, 16], "kernel_sizes": [[3, 3, 3]] * 2, "n_conv_per_stage": [2, 2]}
+        configuration = {"data_identifier": "nnUNetPlans_3d_fullres", "architecture": {"arch_kwargs": layers}}
+        plans = {"plans_name": plans_name, "configurations": {"3d_fullres": configuration, "2d": {}}}
+        (preprocessed / f"{plans_name}.json").write_text(json.dumps(plans))
+        (preprocessed / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [[1, 1, 1]] * cases}))
 
     def wish(self, epochs: int = 2, seconds: float = 0.0, fail: tuple[str, ...] = (), validation: tuple[str, ...] = ()) -> None:
         """How trainings go from now on: trainers with these words in their name fail."""
@@ -135,13 +135,14 @@ class Played:
             **changes,
         }
         path = self.root / "study.yaml"
-        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}), "utf-8")
         return path
 
 
 @pytest.fixture
 def played(tmp_path, monkeypatch) -> Played:
-    played = Played(tmp_path)
+    (tmp_path / "Prüf ung").mkdir()  # spaces and letters that ASCII lacks go everywhere
+    played = Played(tmp_path / "Prüf ung")
     for name, value in played.environment.items():
         monkeypatch.setenv(name, value)
     return played

@@ -15,7 +15,8 @@ def test_a_study_that_can_run(played, capsys):
     shown = capsys.readouterr().out
     assert "Dataset999_Played: training sets of 9, 3 cases" in shown
     assert "GB of checkpoints and predictions" in shown
-    assert "8 runs" in shown
+    assert "the file itself is right: 8 runs" in shown
+    assert shown.endswith("study.yaml can run here\n")
     assert not (played.preprocessed / "splits_final.json").exists()
 
 
@@ -79,8 +80,15 @@ def test_what_must_be_prepared_first(played, capsys):
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_every_preset_is_a_study(name, tmp_path):
-    path = tmp_path / "study.yaml"
+def test_every_preset_passes_where_its_datasets_are(name, played, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    path = played.root / "study.yaml"
     path.write_text(presets.text(name), "utf-8")
     file = load(path)
     assert all(trainer.ours for trainer in file.trainers)
+    for dataset in file.study.datasets:
+        sizes = [size for size in file.study.sizes_of(dataset) if size != "all"]
+        played.dataset(f"Dataset{dataset:03d}_Preset", max([12, *(2 * size for size in sizes)]), file.study.plans)
+    assert report(file) == 0
+    assert "can run" in capsys.readouterr().out

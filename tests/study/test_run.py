@@ -163,6 +163,17 @@ def test_each_job_gets_its_share_of_the_cores(played, monkeypatch, parallel, cor
     assert (abs(calls[0]["time"] - calls[1]["time"]) < 0.3) == (parallel == 2)
 
 
+def test_several_datasets_each_with_its_training_sizes(played):
+    played.dataset("Dataset998_Other", 30)
+    file = played.file(dataset=[999, 998], trainers=["DiceCE"], training_sizes={"998": ["all", 4]})
+    run_study(file)
+    assert [(run.id, run.dataset, run.training_cases) for run in read_runs(file.results)] == [
+        ("Dataset999-DiceCE-seed0-fold0-all", "Dataset999_Played", 9),
+        ("Dataset998-DiceCE-seed0-fold0-all", "Dataset998_Other", 24),
+        ("Dataset998-DiceCE-seed0-fold0-4", "Dataset998_Other", 4),
+    ]
+
+
 def test_a_gpu_has_one_job_at_a_time(played, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
