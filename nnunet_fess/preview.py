@@ -329,16 +329,16 @@ def _at_scale(trainer: TrainerName, case: Case, scale: Sequence[float]) -> tuple
 
 @torch.no_grad()
 def _maps(loss: nn.Module, truth: Target) -> dict[str, Tensor]:
-    """The maps of the loss and of those that it is blended of; a foreign loss need only have the method."""
-    found: dict[str, Tensor] = {}
-    for part in loss.modules():
-        draws = getattr(part, "maps", None)
-        if callable(draws):
-            drawn: dict[str, Tensor] = draws(truth)
-            weight = part.voxel_weight(drawn) if isinstance(part, SpatialLoss) else None
-            for name, values in {**drawn, **({} if weight is None else {"weight": weight})}.items():
-                twice = name in found and not torch.equal(found[name], values)
-                found[f"{name} of {type(part).__name__}" if twice else name] = values
+    """The maps of the loss, or where it has none of its own, of its parts; a foreign loss need only have the method."""
+    draws = getattr(loss, "maps", None)
+    found: dict[str, Tensor] = dict(draws(truth)) if callable(draws) else {}
+    if found:
+        weight = loss.voxel_weight(found) if isinstance(loss, SpatialLoss) else None
+        return found if weight is None else {**found, "weight": weight}
+    for part in loss.children():
+        for name, values in _maps(part, truth).items():
+            twice = name in found and not torch.equal(found[name], values)
+            found[f"{name} of {type(part).__name__}" if twice else name] = values
     return found
 
 

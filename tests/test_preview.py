@@ -232,6 +232,20 @@ def test_a_photograph_has_one_plane_and_no_sides(make_dataset, texts):
     assert "axial" not in "".join(texts)
 
 
+def test_a_sum_that_draws_for_its_parts_is_not_asked_twice(make_dataset, monkeypatch):
+    class Part(torch.nn.Module):
+        def maps(self, target):
+            return {"distance": torch.zeros(target.classes.shape)}
+
+    class Sum(torch.nn.Sequential):
+        def maps(self, target):
+            return {f"{number} {name}": drawn for number, part in enumerate(self) for name, drawn in part.maps(target).items()}
+
+    monkeypatch.setattr(preview, "spatial_loss", lambda trainer, host: Sum(Part(), Part()))
+    case = load(make_dataset(), "nnUNetPlans", "tiny", None)
+    assert list(loss_maps(parse("nnUNetTrainerCE"), case, case.scales[0])) == ["0 distance", "1 distance"]
+
+
 @pytest.mark.parametrize(
     ("given", "file"),
     [(None, "d.png"), ("x", "x.png"), ("x.PDF", "x.PDF"), ("x_0.5", "x_0.5.png"), (".", "d.png")],
