@@ -35,3 +35,40 @@ def network_plans(dim: int, network: str = "PlainConvUNet") -> dict[str, Any]:
         },
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }
+
+
+def tiny_plans(dim: int = 3, network: str = "PlainConvUNet", **configuration: Any) -> dict[str, Any]:
+    """Plans with one configuration, "tiny", for patches of 16 voxels per axis.
+
+    Args:
+        dim: 2 or 3.
+        network: see `network_plans`.
+        configuration: keys of the configuration that differ; None takes one away.
+    """
+    tiny = {
+        "data_identifier": "nnUNetPlans_tiny",
+        "batch_size": 2,
+        "patch_size": [16] * dim,
+        "spacing": [1.0] * dim,
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "architecture": network_plans(dim, network),
+        "batch_dice": False,
+    } | configuration
+    return {
+        "dataset_name": "Dataset999_Tiny",
+        "plans_name": "nnUNetPlans",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": list(range(3)),
+        "transpose_backward": list(range(3)),
+        "label_manager": "LabelManager",
+        "configurations": {"tiny": {key: value for key, value in tiny.items() if value is not None}},
+    }
+
+
+def tiny_dataset(labels: str = "plain") -> dict[str, Any]:
+    """A dataset.json with those of `LABELS`."""
+    dataset = {"channel_names": {"0": "MRI"}, "labels": LABELS[labels], "numTraining": 1, "file_ending": ".nii.gz"}
+    if "regions" in labels:
+        dataset["regions_class_order"] = list(range(1, 1 + len(LABELS[labels].keys() - {"background", "ignore"})))
+    return dataset

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
-from nnunet_fess.trainers.components import Components, SubTerms
+from nnunet_fess.trainers.blend import Blend
+from nnunet_fess.trainers.components import FEATURE, SPATIAL, Components
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, TrainingPass
 from nnunet_fess.trainers.features import FeatureTerm
+from nnunet_fess.trainers.parts import Parts
 
 # The factor PyTorch's GradScaler starts with: half-precision gradients of an unscaled loss would round to zero.
 _LOSS_SCALE = 2.0**16
@@ -23,25 +25,39 @@ class ComposedLoss(nn.Module):
     recorded: nnU-Net calls its loss in validation too, and a memory must not advance there.
 
     Args:
-        spatial: loss of (output, target), deep supervision included.
+        spatial: loss of (output, target), deep supervision included; a region's, a map's, or a `Blend` of them.
         feature: term of the training pass, see `FeatureTerm`; None: the spatial term alone.
         tap: where the pass comes from; with a feature term only.
-        weight: λ in [0, 1]; with a feature term only.
+        weight: λ in [0, 1], or a function that tells it at the time of the call; with a feature term only.
     """
 
     def __init__(
-        self, spatial: nn.Module, feature: FeatureTerm | None = None, tap: EmbeddingTap | None = None, weight: float = 1.0
+        self,
+        spatial: nn.Module,
+        feature: FeatureTerm | None = None,
+        tap: EmbeddingTap | None = None,
+        weight: float | Callable[[], float] = 1.0,
     ):
         super().__init__()
         self.spatial = spatial
         self.feature = feature
         self.tap = tap
-        self.weight = weight
+        self._weight = weight
         self.components = Components()
-        if isinstance(spatial, DeepSupervisionWrapper):
-            SubTerms(spatial.loss, [float(w) for w in spatial.weight_factors if w != 0], self.components)
-        else:
-            SubTerms(spatial, [1.0], self.components)
+        self._parts = Parts(spatial)
+
+    @property
+    def weight(self) -> float:
+        """λ, now."""
+        return float(self._weight() if callable(self._weight) else self._weight)
+
+    def scheduled(self) -> dict[str, float]:
+        """The weights that change from epoch to epoch, as they are now."""
+        weights = {"lambda": self.weight} if callable(self._weight) else {}
+        for module in self.spatial.modules():
+            if isinstance(module, Blend) and module.scheduled:
+                weights |= {f"weight_{name}": weight for name, weight in module.weights().items()}
+        return weights
 
     def forward(self, output: Any, target: Any) -> Tensor:
         """The weighted sum, a scalar.
@@ -50,24 +66,27 @@ class ComposedLoss(nn.Module):
             output: logits (B, C, *spatial), or a list of them with deep supervision.
             target: label maps or regions in nnU-Net's shapes, as many as outputs.
         """
-        loss: Tensor = self.spatial(output, target)
-        if torch.is_grad_enabled():
-            self.components.add("spatial", loss)
+        training = torch.is_grad_enabled()
+        with self._parts.record(training) as parts:
+            loss: Tensor = self.spatial(output, target)
+        if training:
+            self.components.add(SPATIAL, loss, parts)
         if self.feature is None:
             return loss
-        loss = self.weight * loss
-        if torch.is_grad_enabled():
+        weight = self.weight
+        loss = weight * loss
+        if training:
             term = self._feature(self._seen(), output, target)
             if term is not None:
-                self.components.add("feature", term)
-                loss = loss + (1 - self.weight) * term
+                self.components.add(FEATURE, term)
+                loss = loss + (1 - weight) * term
         return loss
 
     def feature_gradient_share(self, output: Any, target: Any) -> float:
         """‖∇ (1 - λ)·feature‖ / ‖∇ λ·spatial‖ at the feature map that the feature term reads, 0 while that is not defined.
 
         A look at a pass of the uncompiled network (inside a compiled one no gradient of the feature map can be had); no memory
-        advances. Of two views, the gradient of the first counts.
+        advances and no component is recorded. Of two views, the gradient of the first counts.
         """
         if self.feature is None:
             raise ValueError("there is no feature term")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import pickle
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +20,9 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import nn
 
 from nnunet_fess.plugin import FeatureHost, Host
-from nnunet_fess.trainers.components import Components
+from nnunet_fess.trainers import checkpoints
+from nnunet_fess.trainers.checkpoints import Checkpoint
+from nnunet_fess.trainers.components import FEATURE, REJECTED, SHARE, SPATIAL, last_epoch
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.deep_supervision import has_deep_supervision, has_switch
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
@@ -29,12 +31,11 @@ from nnunet_fess.trainers.features import FeatureTerm
 from nnunet_fess.trainers.missing import TERMS
 from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
+from nnunet_fess.trainers.not_finite import NotFinite
 from nnunet_fess.trainers.registry import registry
 from nnunet_fess.trainers.seeding import RepeatableAugmenter, augmentation_in_process, seed_everything
 from nnunet_fess.trainers.terms import feature_loss, spatial_loss
 
-# The key of our own state in a checkpoint. nnU-Net ignores keys it does not know.
-_STATE = "nnunet_fess"
 _TRAIN, _VALIDATE = 1, 2
 # Options that replace a number of nnU-Net's.
 _LENGTHS = {"epochs": "num_epochs", "iters": "num_iterations_per_epoch", "valiters": "num_val_iterations_per_epoch"}
@@ -58,6 +59,7 @@ class ComposedTrainer(nnUNetTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ):
+        self._to_be_continued = bool(plans.get("continue_training"))  # --c, until the training runs
         super().__init__(plans, configuration, fold, dataset_json, device)
         name = self.trainer_name
         for key, attribute in _LENGTHS.items():
@@ -65,11 +67,29 @@ class ComposedTrainer(nnUNetTrainer):
         self.enable_deep_supervision = not name.settings.switch("noDS")
         self._first_step = False  # of an epoch
         self._gradient_share = 0.0
+        self._said_no_feature = False
+        self._not_finite = NotFinite()
 
     @property
     def _seed(self) -> int | None:
         settings = self.trainer_name.settings
         return settings.whole("seed") if settings.has("seed") else None
+
+    @property
+    def _composed(self) -> ComposedLoss | None:
+        """Our loss; None where a subclass overrides `_build_loss` and does without it."""
+        modules = self.loss.modules() if isinstance(self.loss, nn.Module) else ()
+        return next((module for module in modules if isinstance(module, ComposedLoss)), None)
+
+    @property
+    def _feature(self) -> FeatureTerm | None:
+        return None if self._composed is None else self._composed.feature
+
+    @property
+    def _image_channels(self) -> int:
+        """Input channels that are images; a cascade has those of the previous stage's labels besides."""
+        labels = len(self.label_manager.foreground_labels) if self.is_cascaded else 0
+        return int(self.num_input_channels) - labels
 
     @property
     def _ignore_label(self) -> int | None:
@@ -100,11 +120,12 @@ class ComposedTrainer(nnUNetTrainer):
         if self.trainer_name.loss.feature is None:
             return ComposedLoss(spatial)
         tap = EmbeddingTap(self.network)
+        trainer = weakref.proxy(self)  # the loss is the trainer's: no circle
         feature_host = FeatureHost(
             **vars(host),
             stages=tap.channels,
-            image_channels=len(self.dataset_json["channel_names"]),
-            learning_rate=lambda: self.optimizer.param_groups[0]["lr"],
+            image_channels=self._image_channels,
+            learning_rate=lambda: trainer.optimizer.param_groups[0]["lr"],
         )
         term = feature_loss(self.trainer_name, feature_host).to(self.device)
         self._adopt(list(term.parameters()))
@@ -112,6 +133,7 @@ class ComposedTrainer(nnUNetTrainer):
 
     def _host(self, own_loss: nn.Module) -> Host:
         """What a loss may know of nnU-Net."""
+        trainer = weakref.proxy(self)
         return Host(
             spacing=self.configuration_manager.spacing,
             patch_size=self.configuration_manager.patch_size,
@@ -121,7 +143,7 @@ class ComposedTrainer(nnUNetTrainer):
             batch_dice=self.configuration_manager.batch_dice,
             distributed=self.is_ddp,
             epochs=self.num_epochs,
-            epoch=lambda: self.current_epoch,
+            epoch=lambda: trainer.current_epoch,
             own_loss=lambda: own_loss,
         )
 
@@ -179,11 +201,17 @@ class ComposedTrainer(nnUNetTrainer):
                 f"_bf16 is for trainings with -device cpu. Found: {self.device.type}, where the precision is nnU-Net's (mixed "
                 "on a GPU). Leave _bf16 out of the trainer's name."
             )
+        self._to_be_continued = False
         super().on_train_start()
         for term, origin in registry().provenance(self.trainer_name.loss).items():
             self.print_to_log_file(f"The loss term {term} is that of {origin['distribution']} {origin['version']}.")
         for remark in self.trainer_name.remarks:
             self.print_to_log_file(f"WARNING: {remark}")
+        if self.local_rank == 0:
+            checkpoints.tidy(Path(self.output_folder))
+        feature, batch = self._feature, self.configuration_manager.batch_size
+        if feature is not None and batch < feature.smallest_batch:
+            self._say_no_feature(f"A batch has {batch} patch(es), and the term needs {feature.smallest_batch} or more")
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's training part, on streams of its own when seeded."""
@@ -193,42 +221,66 @@ class ComposedTrainer(nnUNetTrainer):
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step; before the first of an epoch, a look at how much of the gradient is the feature term's."""
-        if self._first_step and self.loss.feature is not None:
+        if self._first_step and self._feature is not None:
             self._gradient_share = self._look_at_gradient_share(batch)
         self._first_step = False
-        return super().train_step(batch)
+        result: dict[str, Any] = super().train_step(batch)
+        composed = self._composed
+        terms = {} if composed is None else composed.components.latest
+        self._say(self._not_finite.step(float(result["loss"]), terms, self.network))
+        return result
 
     def _look_at_gradient_share(self, batch: dict[str, Any]) -> float:
         image, target = batch["data"].to(self.device), batch["target"]
         target = [scale.to(self.device) for scale in target] if isinstance(target, list) else target.to(self.device)
         with torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext():
-            return self.loss.feature_gradient_share(unwrapped(self.network)(image), target)
+            assert self._composed is not None
+            return self._composed.feature_gradient_share(unwrapped(self.network)(image), target)
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Close the epoch's row of loss components."""
         super().on_train_epoch_end(train_outputs)
-        feature: FeatureTerm | None = self.loss.feature
-        if feature is None:
-            self.loss.components.close_epoch(self.current_epoch)
+        self._say(self._not_finite.close_epoch(self.network))
+        composed = self._composed
+        if composed is None:
             return
-        rejected = 0 if feature.memory is None else feature.memory.rejected
-        before = next((row["rejected_embeddings"] for row in reversed(self.loss.components.history)), 0)
-        if rejected > before:
-            self.print_to_log_file(
-                f"{rejected - before:.0f} embeddings of this epoch were not finite and are not remembered by the feature term. "
-                "A few are normal with mixed precision; if they go on, the training diverges."
-            )
-        self.loss.components.close_epoch(
-            self.current_epoch, feature_gradient_share=self._gradient_share, rejected_embeddings=rejected
+        more = composed.scheduled()
+        if composed.feature is not None:
+            memory = composed.feature.memory
+            more |= {SHARE: self._gradient_share, REJECTED: 0 if memory is None else memory.rejected}
+            # The history may be that of a trainer without feature term, whose checkpoint is continued.
+            rejected = more[REJECTED] - next((row.get(REJECTED, 0) for row in reversed(composed.components.history)), 0)
+            if rejected > 0:
+                self.print_to_log_file(
+                    f"{rejected:.0f} embeddings of this epoch were not finite and are not remembered by the feature term. "
+                    "A few are normal with mixed precision; if they go on, the training diverges."
+                )
+        row = composed.components.close_epoch(self.current_epoch, **more)
+        if composed.feature is not None and SPATIAL in row and FEATURE not in row:
+            self._say_no_feature("It was not defined in any step of this epoch")
+
+    def _say(self, message: str | None) -> None:
+        if message:
+            self.print_to_log_file(message)
+
+    def _say_no_feature(self, why: str) -> None:
+        if self._said_no_feature:
+            return
+        self._said_no_feature = True
+        self.print_to_log_file(
+            f"WARNING: there is no feature term {self._feature_name}: {why}. The training is that of the spatial term alone. "
+            "Take plans with a larger batch, or a feature term with a memory of earlier batches (InfoNCE, SupCon, FESS)."
         )
 
     def on_epoch_end(self) -> None:
         """Write the loss components beside nnU-Net's progress.png, and to wandb when nnU-Net's is on."""
         epoch = self.current_epoch
         super().on_epoch_end()
-        components: Components = self.loss.components
+        if self._composed is None or not self._composed.components.history:
+            return
+        components = self._composed.components
         if self.local_rank == 0:
-            components.write(Path(self.output_folder))
+            components.write(Path(self.output_folder), type(self).__name__)
         for logger in self.logger.loggers:
             for name, value in components.history[-1].items():
                 if name != "epoch":
@@ -250,55 +302,95 @@ class ComposedTrainer(nnUNetTrainer):
     # Checkpoints
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint plus our state under a key of its own, complete or not at all.
+        """nnU-Net's checkpoint plus our state under a key of its own, complete on the disk or not at all.
 
-        nnU-Net writes on the final name, and a kill leaves a truncated file that `--c` cannot read. Here the file is written
-        under another name and renamed.
+        Raises:
+            TrainingRefused: the disk is full or cannot be written.
         """
         if self.local_rank != 0 or self.disable_checkpointing:
             return super().save_checkpoint(filename)
-        partial = f"{filename}.partial"
+        composed = self._composed
+        state: dict[str, Any] = {TERMS: registry().provenance(self.trainer_name.loss)}
+        if composed is not None:
+            state["components"] = composed.components.state_dict()
         with self._stock_optimizer() as adopted:
-            super().save_checkpoint(partial)
-        # One more write instead of a copy of nnU-Net's method, which changes from release to release.
-        checkpoint = torch.load(partial, map_location="cpu", weights_only=False)
-        checkpoint[_STATE] = {"components": self.loss.components.state_dict()}
-        checkpoint[_STATE][TERMS] = registry().provenance(self.trainer_name.loss)
-        if self.loss.feature is not None:
-            feature = {"name": self._feature_name, "state": self.loss.feature.state_dict(), "optimizer": adopted}
-            checkpoint[_STATE]["feature"] = feature
-        torch.save(checkpoint, partial)
-        Path(partial).replace(filename)
+            if composed is not None and composed.feature is not None:
+                state["feature"] = {
+                    "name": self._feature_name,
+                    "level": composed.feature.level,
+                    "state": composed.feature.state_dict(),
+                    "optimizer": adopted,
+                }
+            checkpoints.write(filename, super().save_checkpoint, state)
         return None
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Continue from a checkpoint; one without our state (stock nnU-Net's) starts the feature term afresh.
+        """Continue from a checkpoint of ours, of any loss, or of stock nnU-Net; what it has no state of starts afresh.
+
+        With `--c`, one that is truncated or damaged is passed over for the readable one that is furthest.
 
         Raises:
-            TrainingRefused: the file is truncated or damaged.
+            TrainingRefused: no file can be read.
         """
         if not self.was_initialized:
             self.initialize()
         if isinstance(filename_or_checkpoint, str):
-            state = _our_state(filename_or_checkpoint, self.device)
+            checkpoint = self._readable(Path(filename_or_checkpoint))
+            filename_or_checkpoint, state = str(checkpoint.path), checkpoint.state
         else:
-            state = filename_or_checkpoint.get(_STATE, {})
+            state = filename_or_checkpoint.get(checkpoints.KEY, {})
         with self._stock_optimizer():
             super().load_checkpoint(filename_or_checkpoint)
-        if "components" in state:
-            self.loss.components.load_state_dict(state["components"])
-        if self.loss.feature is None:
-            return
-        feature = state.get("feature", {})
-        if feature.get("name") != self._feature_name:
+        if self._to_be_continued:
+            self._say_what_is_done_again(filename_or_checkpoint)
+        if self._composed is not None:
+            if "components" in state:
+                self._composed.components.load_state_dict(state["components"])
+            if self._composed.feature is not None:
+                self._load_feature(self._composed.feature, state.get("feature", {}))
+
+    def _readable(self, path: Path) -> Checkpoint:
+        try:
+            return checkpoints.read(path, self.device)
+        except checkpoints.Unreadable as error:
+            instead, wrong = None, [str(error)]
+            if self._to_be_continued and checkpoints.is_in(path, self.output_folder):
+                instead, others = checkpoints.best_of(Path(self.output_folder), path, self.device)
+                wrong += others
+            if instead is None:
+                raise TrainingRefused(
+                    f"{' '.join(wrong)} Expected a complete checkpoint; a kill while nnU-Net wrote it leaves a truncated one. "
+                    "Delete or move the file and run the same command again: --c then continues from the next one that is "
+                    f"there ({', '.join(checkpoints.NAMES)}), or from the beginning."
+                ) from error
+            self.print_to_log_file(f"WARNING: {' '.join(wrong)} The training continues from {instead.path.name} instead.")
+            return instead
+
+    def _say_what_is_done_again(self, file: dict[str, Any] | str) -> None:
+        source = Path(file).name if isinstance(file, str) else "a checkpoint"
+        last = last_epoch(Path(self.output_folder))
+        again = ""
+        if last is not None and self.current_epoch <= last < self.num_epochs:
+            which = f"Epochs {self.current_epoch} to {last} were" if last > self.current_epoch else f"Epoch {last} was"
+            again = f" {which} trained before the interruption, but after that checkpoint, and will be trained again."
+        self.print_to_log_file(f"The training continues from {source} with epoch {self.current_epoch}.{again}")
+
+    def _load_feature(self, feature: FeatureTerm, kept: dict[str, Any]) -> None:
+        fresh = copy.deepcopy(feature.state_dict())
+        try:
+            same = kept.get("name") == self._feature_name and kept.get("level", feature.level) == feature.level
+            if not same or not checkpoints.same_form(fresh, kept["state"]):
+                raise ValueError
+            feature.load_state_dict(kept["state"])
+        except (ValueError, KeyError, TypeError, RuntimeError):  # of another term, of other settings or of another version
+            feature.load_state_dict(fresh)
             self.print_to_log_file(
-                f"The checkpoint holds no state of the feature term {self._feature_name}, whose memory and projection head "
-                "start afresh."
+                f"The checkpoint holds no state of the feature term {self._feature_name} that fits: its memory and "
+                "projection head start afresh."
             )
             return
-        self.loss.feature.load_state_dict(feature["state"])
-        for parameter, kept in zip(self.loss.feature.parameters(), feature["optimizer"], strict=True):
-            self.optimizer.state[parameter] = kept
+        for parameter, momentum in zip(feature.parameters(), kept["optimizer"], strict=True):
+            self.optimizer.state[parameter] = momentum
 
     @property
     def _feature_name(self) -> str | None:
@@ -308,7 +400,7 @@ class ComposedTrainer(nnUNetTrainer):
     @contextmanager
     def _stock_optimizer(self) -> Iterator[list[dict[str, Any]]]:
         """The optimizer without what `_adopt` added, whose state is yielded: nnU-Net's part of a checkpoint stays stock."""
-        adopted = [] if self.loss.feature is None else list(self.loss.feature.parameters())
+        adopted = [] if self._feature is None else list(self._feature.parameters())
         group = self.optimizer.param_groups.pop() if adopted else None
         states = [self.optimizer.state.pop(parameter, {}) for parameter in adopted]
         try:
@@ -321,22 +413,8 @@ class ComposedTrainer(nnUNetTrainer):
 
 def _class_names(manager: LabelManager) -> list[str]:
     """What the channels of the network's output are called."""
-    labels = {name: np.max(label) for name, label in manager.label_dict.items() if name != "ignore"}
+    labels = {name: np.ravel(label).astype(int) for name, label in manager.label_dict.items() if name != "ignore"}
     if manager.has_regions:
-        return [name for name, highest in labels.items() if highest > 0]  # nnU-Net has no channel for the background
-    return sorted(labels, key=labels.__getitem__)
-
-
-def _our_state(filename: str, device: torch.device) -> dict[str, Any]:
-    """What we put into a checkpoint; empty for nnU-Net's own."""
-    try:
-        # Mapped, so that what nnU-Net reads again is not held twice; copied, since the next save replaces the file.
-        checkpoint = torch.load(filename, device, weights_only=False, mmap=True)
-        state: dict[str, Any] = copy.deepcopy(checkpoint.get(_STATE, {}))
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingRefused(
-            f"{filename} cannot be read: {str(error).splitlines()[0]} Expected a complete checkpoint; a kill while nnU-Net "
-            "wrote it leaves a truncated one. Delete or move the file and run the same command again: --c then continues from "
-            "the next one that is there (checkpoint_final.pth, checkpoint_latest.pth, checkpoint_best.pth)."
-        ) from error
-    return state
+        return [name for name, values in labels.items() if values.any()]  # nnU-Net has no channel for the background
+    names = {value: name for name, values in reversed(labels.items()) for value in values}
+    return [names[label] for label in manager.all_labels]

@@ -26,6 +26,22 @@ class TrainingPass:
     encode: Callable[[Tensor], list[Tensor]]
 
 
+class _Kept:
+    """The latest pass. Apart from the tap, since an encoder holds its hooks: one that held the encoder would be a circle."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[Tensor, list[Tensor]] | None = None
+
+    def keep(self, encoder: nn.Module, inputs: tuple[Tensor, ...], skips: list[Tensor]) -> None:
+        # Validation and inference do not train: nothing to keep there.
+        if encoder.training and torch.is_grad_enabled():
+            self._seen = inputs[0], skips
+
+    def hand_over(self) -> tuple[Tensor, list[Tensor]] | None:
+        seen, self._seen = self._seen, None
+        return seen
+
+
 class EmbeddingTap:
     """A forward hook on the encoder that keeps the latest training pass until it is taken.
 
@@ -56,8 +72,8 @@ class EmbeddingTap:
             torch._dynamo.config.skip_nnmodule_hook_guards = False
             torch._dynamo.reset()
             self._encoder = torch.compile(encoder)
-        self._seen: tuple[Tensor, list[Tensor]] | None = None
-        self._handle = encoder.register_forward_hook(self._keep)
+        self._kept = _Kept()
+        self._handle = encoder.register_forward_hook(self._kept.keep)
 
     def take(self) -> TrainingPass:
         """The pass just made; it is handed out once.
@@ -65,7 +81,7 @@ class EmbeddingTap:
         Raises:
             TrainingRefused: no pass was seen since the last call, so the feature term would silently be missing.
         """
-        seen, self._seen = self._seen, None
+        seen = self._kept.hand_over()
         if seen is None:
             raise TrainingRefused(
                 "The network ran, but its encoder was not seen to run, so the feature term cannot be computed. This happens "
@@ -79,13 +95,8 @@ class EmbeddingTap:
 
     def _encode(self, image: Tensor) -> list[Tensor]:
         skips: list[Tensor] = self._encoder(image)
-        self._seen = None  # the hook fired here, too; left in place, this would hide that it does not fire in the network
+        self._kept.hand_over()  # the hook fired here, too; left in place, it would hide one that does not fire in the network
         return skips
-
-    def _keep(self, encoder: nn.Module, inputs: tuple[Tensor, ...], skips: list[Tensor]) -> None:
-        # Validation and inference do not train: nothing to keep there.
-        if encoder.training and torch.is_grad_enabled():
-            self._seen = inputs[0], skips
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -30,12 +30,14 @@ class FeatureTerm(nn.Module):
     Args:
         memory: what it remembers of earlier batches.
         level: which feature map it reads: 1 is the bottleneck, 2 the encoder stage before it, ….
+        smallest_batch: patches in a batch, those of all ranks, below which it is never defined.
     """
 
-    def __init__(self, memory: Memory | None = None, level: int = 1):
+    def __init__(self, memory: Memory | None = None, level: int = 1, smallest_batch: int = 1):
         super().__init__()
         self.memory = memory
         self.level = level
+        self.smallest_batch = smallest_batch
 
     def forward(self, seen: TrainingPass, output: Tensor, target: Tensor, advance: bool = True) -> Tensor | None:
         """The term, and one step of the memory.
@@ -109,15 +111,18 @@ class TwoViewsFeature(FeatureTerm):
     memory: Queue | None
 
     def __init__(self, channels: int, image_channels: int, temperature: float, queue: int | None = None):
-        super().__init__(None if queue is None else Queue(queue))
+        # Without a queue the other patches are the negatives.
+        super().__init__(None if queue is None else Queue(queue), smallest_batch=2 if queue is None else 1)
         self.head = ProjectionHead(channels)
         self.image_channels = image_channels
         self.temperature = temperature
 
     def forward(self, seen: TrainingPass, output: Tensor, target: Tensor, advance: bool = True) -> Tensor | None:
-        """NT-Xent; None for InfoNCE while the queue is empty."""
+        """NT-Xent; None while there are no negatives: for InfoNCE with an empty queue, for SimCLR in a batch of one patch."""
         view = seen.encode(intensity_view(seen.image, self.image_channels))[-1]
         first, second = (self.head(gather_over_ranks(z.flatten(2).float().mean(2))) for z in (seen.skips[-1], view))
+        if len(first) < self.smallest_batch:
+            return None
         if self.memory is None:
             return nt_xent_loss(first, second, self.temperature)
         queue = self.memory.recall()

@@ -73,6 +73,11 @@ class Queue(Memory):
         """Embeddings (Q, D) and labels (Q,), Q <= capacity; None before the first step."""
         return (self.content["embeddings"], self.content["labels"]) if self.content else None
 
+    def set_extra_state(self, state: dict[str, object]) -> None:
+        """Take up what a checkpoint holds, which may be that of a longer queue."""
+        super().set_extra_state(state)
+        self.content = {key: rows[-self.capacity :] for key, rows in self.content.items()}
+
     def store(self, embeddings: Tensor, labels: Tensor) -> None:
         """Add rows (N, D) with labels (N,); the oldest beyond the capacity are forgotten."""
         finite = torch.isfinite(embeddings).all(1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_host import LABELS, network_plans
+from tiny_host import tiny_dataset, tiny_plans
 
 from nnunet_fess.trainers import build
 
@@ -22,32 +22,23 @@ def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     folder.mkdir(parents=True)
     np.savez(folder / "case.npz", data=np.zeros(1))  # nnU-Net infers the storage class from what it finds
 
-    def make(name: str, labels: str = "plain", dim: int = 3, network: str = "PlainConvUNet", initialize: bool = True) -> Any:
-        plans = {
-            "dataset_name": "Dataset999_Tiny",
-            "plans_name": "nnUNetPlans",
-            "image_reader_writer": "SimpleITKIO",
-            "transpose_forward": list(range(3)),
-            "transpose_backward": list(range(3)),
-            "label_manager": "LabelManager",
-            "configurations": {
-                "tiny": {
-                    "data_identifier": "nnUNetPlans_tiny",
-                    "batch_size": 2,
-                    "patch_size": [16] * dim,
-                    "spacing": [1.0] * dim,
-                    "normalization_schemes": ["ZScoreNormalization"],
-                    "use_mask_for_norm": [False],
-                    "architecture": network_plans(dim, network),
-                    "batch_dice": False,
-                }
-            },
-            "continue_training": False,
-        }
-        dataset = {"channel_names": {"0": "MRI"}, "labels": LABELS[labels], "numTraining": 1, "file_ending": ".nii.gz"}
-        if "regions" in labels:
-            dataset["regions_class_order"] = list(range(1, 1 + len(LABELS[labels].keys() - {"background", "ignore"})))
-        trainer = build(name)(plans=plans, configuration="tiny", fold=0, dataset_json=dataset, device=torch.device("cpu"))
+    def make(
+        name: str | type,
+        labels: str = "plain",
+        dim: int = 3,
+        network: str = "PlainConvUNet",
+        initialize: bool = True,
+        plans: dict[str, Any] | None = None,
+        dataset: dict[str, Any] | None = None,
+        continues: bool = False,
+    ) -> Any:
+        trainer = (build(name) if isinstance(name, str) else name)(
+            plans=(plans or tiny_plans(dim, network)) | {"continue_training": continues},
+            configuration="tiny",
+            fold=0,
+            dataset_json=dataset or tiny_dataset(labels),
+            device=torch.device("cpu"),
+        )
         if initialize:
             trainer.initialize()
         return trainer
@@ -63,16 +54,17 @@ def random_batch() -> Callable[..., dict[str, Any]]:
         generator = torch.Generator().manual_seed(seed)
         manager, dim = trainer.label_manager, len(trainer.configuration_manager.patch_size)
         highest = max(manager.all_labels) + 1 + (manager.ignore_label is not None)
+        batch = trainer.configuration_manager.batch_size
         scales = [16, 8] if trainer.enable_deep_supervision else [16]
         targets = []
         for size in scales:
-            labels = torch.randint(0, highest, (2, 1, *[size] * dim), generator=generator, dtype=torch.int16)
+            labels = torch.randint(0, highest, (batch, 1, *[size] * dim), generator=generator, dtype=torch.int16)
             if manager.has_regions:
                 parts = [*manager.foreground_regions, *([] if manager.ignore_label is None else [(manager.ignore_label,)])]
                 tuples = [part if isinstance(part, (tuple, list)) else (part,) for part in parts]
                 labels = torch.cat([sum(labels == value for value in part).bool() for part in tuples], 1)
             targets.append(labels)
-        data = torch.randn((2, 1, *[16] * dim), generator=generator)
+        data = torch.randn((batch, trainer.num_input_channels, *[16] * dim), generator=generator)
         return {"data": data, "target": targets if trainer.enable_deep_supervision else targets[0]}
 
     return make

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from tiny_host import LABELS
+from tiny_host import LABELS, tiny_plans
 
 from nnunet_fess.trainers import build
 from nnunet_fess.trainers.catalogue import FEATURE, LOSSES
@@ -353,3 +353,71 @@ def test_an_architecture_without_encoder_is_refused_before_training(make_trainer
     monkeypatch.setattr(nnUNetTrainer, "build_network_architecture", staticmethod(without_encoder))
     with pytest.raises(TrainingRefused, match="Conv3d has no convolutional encoder"):
         make_trainer("nnUNetTrainerFESS")
+
+
+def test_the_look_at_the_gradient_share_is_not_counted(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerFESSDiceCE_eta1_seed0")
+    trainer._first_step = True
+    losses = steps(trainer, random_batch, 3)
+    row = trainer.loss.components.close_epoch(0)
+    assert row["dc"] + row["ce"] == pytest.approx(row["spatial"], rel=1e-6)
+    assert 0.5 * 3 * row["spatial"] + 0.5 * 2 * row["feature"] == pytest.approx(sum(losses), rel=1e-5)
+
+
+def test_a_step_of_ignored_voxels_counts_in_the_parts(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerDiceCE", "ignore")
+    trainer.network.train()
+    for seed in range(2):
+        batch = random_batch(trainer, seed)
+        if seed:
+            batch["target"] = [torch.full_like(scale, 3) for scale in batch["target"]]
+        trainer.train_step(batch)
+    row = trainer.loss.components.close_epoch(0)
+    assert row["dc"] + row["ce"] == pytest.approx(row["spatial"], rel=1e-6)
+    assert "other" not in row
+
+
+def log(trainer) -> str:
+    return Path(trainer.log_file).read_text()
+
+
+def test_no_feature_term_in_a_batch_of_one_is_told_before_the_training(make_trainer, random_batch, monkeypatch):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    trainer = make_trainer("nnUNetTrainerSimCLR", plans=tiny_plans(batch_size=1))
+    trainer.on_train_start()
+    assert "there is no feature term SimCLR: A batch has 1 patch(es)" in log(trainer)
+    trainer._first_step = True
+    losses = steps(trainer, random_batch, 2)
+    trainer.on_train_epoch_end([{"loss": np.float32(loss)} for loss in losses])
+    assert "feature" not in trainer.loss.components.history[-1]
+    assert log(trainer).count("there is no feature term") == 1
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerInfoNCE", "nnUNetTrainerSupCon", "nnUNetTrainerFESS", "nnUNetTrainerCE"])
+def test_what_works_in_a_batch_of_one_says_nothing(make_trainer, random_batch, monkeypatch, name):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    trainer = make_trainer(name, plans=tiny_plans(batch_size=1))
+    trainer.on_train_start()
+    losses = steps(trainer, random_batch, 2)
+    trainer.on_train_epoch_end([{"loss": np.float32(loss)} for loss in losses])
+    assert "there is no feature term" not in log(trainer)
+
+
+def test_a_feature_term_that_is_never_defined_is_told_once(make_trainer, random_batch, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerFESS")
+    monkeypatch.setattr(trainer.loss.feature, "forward", lambda *args, **kwargs: None)
+    for trainer.current_epoch in (0, 1):
+        losses = steps(trainer, random_batch, 1)
+        trainer.on_train_epoch_end([{"loss": np.float32(loss)} for loss in losses])
+    assert log(trainer).count("no feature term FESS: It was not defined in any step of this epoch") == 1
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_a_loss_that_is_not_finite_is_told_once_and_named(make_trainer, random_batch, name):
+    trainer = make_trainer(name)
+    trainer.network.train()
+    for seed in range(12):
+        batch = random_batch(trainer, seed)
+        batch["data"][0, 0, 0, 0, 0] = float("nan")
+        trainer.train_step(batch)
+    assert log(trainer).count("in 10 training steps in a row the loss was NaN or infinite. It began with: spatial") == 1
