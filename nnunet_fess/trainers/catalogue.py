@@ -104,6 +104,15 @@ OPTIONS: tuple[Option, ...] = (
         everywhere=True,
     ),
     Option(
+        "saveevery",
+        "saveeveryN",
+        None,
+        "epochs between two checkpoints to continue from (nnU-Net: 50)",
+        "whole number",
+        at_least(1),
+        everywhere=True,
+    ),
+    Option(
         "seed",
         "seedN",
         None,

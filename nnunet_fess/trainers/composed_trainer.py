@@ -15,7 +15,6 @@ import torch.distributed as dist
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import nn
 
@@ -25,6 +24,7 @@ from nnunet_fess.trainers.checkpoints import Checkpoint
 from nnunet_fess.trainers.components import FEATURE, REJECTED, SHARE, SPATIAL, last_epoch
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.deep_supervision import has_deep_supervision, has_switch
+from nnunet_fess.trainers.description import describe
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm
@@ -33,12 +33,18 @@ from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
 from nnunet_fess.trainers.not_finite import NotFinite
 from nnunet_fess.trainers.registry import registry
-from nnunet_fess.trainers.seeding import RepeatableAugmenter, augmentation_in_process, seed_everything
+from nnunet_fess.trainers.seeding import RepeatableAugmenter, seed_everything
 from nnunet_fess.trainers.terms import feature_loss, spatial_loss
+from nnunet_fess.trainers.workers import TellingAugmenter, workers_made_by
 
 _TRAIN, _VALIDATE = 1, 2
 # Options that replace a number of nnU-Net's.
-_LENGTHS = {"epochs": "num_epochs", "iters": "num_iterations_per_epoch", "valiters": "num_val_iterations_per_epoch"}
+_LENGTHS = {
+    "epochs": "num_epochs",
+    "iters": "num_iterations_per_epoch",
+    "valiters": "num_val_iterations_per_epoch",
+    "saveevery": "save_every",
+}
 
 
 class ComposedTrainer(nnUNetTrainer):
@@ -69,6 +75,11 @@ class ComposedTrainer(nnUNetTrainer):
         self._gradient_share = 0.0
         self._said_no_feature = False
         self._not_finite = NotFinite()
+
+    @property
+    def _in_use(self) -> dict[str, Any]:
+        """The settings that the trainer's name left to nnU-Net."""
+        return {key: getattr(self, attribute) for key, attribute in _LENGTHS.items()}
 
     @property
     def _seed(self) -> int | None:
@@ -177,18 +188,10 @@ class ComposedTrainer(nnUNetTrainer):
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's loaders; with `_seedN` their workers are repeatable."""
-        workers = get_allowed_n_proc_DA()
-        if self._seed is None or workers == 0:
-            return super().get_dataloaders()
-        with augmentation_in_process():
-            loaders = super().get_dataloaders()
-        pin = self.device.type == "cuda"
-        train, val = (
-            RepeatableAugmenter(loader.data_loader, count, pin)
-            for loader, count in zip(loaders, (workers, max(1, workers // 2)), strict=True)
-        )
-        return train, val
+        """nnU-Net's loaders; their workers tell what went wrong in them, and with `_seedN` they are repeatable."""
+        with workers_made_by(TellingAugmenter if self._seed is None else RepeatableAugmenter):
+            loaders: tuple[Any, Any] = super().get_dataloaders()
+        return loaders
 
     def on_train_start(self) -> None:
         """nnU-Net's preparations.
@@ -202,9 +205,14 @@ class ComposedTrainer(nnUNetTrainer):
                 "on a GPU). Leave _bf16 out of the trainer's name."
             )
         self._to_be_continued = False
+        if not self.was_initialized:
+            self.initialize()
+        # An attribute, hence in debug.json.
+        self.description = describe(self.trainer_name, self._in_use, built=self._composed is not None)
+        self.logger.update_config({"nnunet_fess": dict(self.description)})
         super().on_train_start()
-        for term, origin in registry().provenance(self.trainer_name.loss).items():
-            self.print_to_log_file(f"The loss term {term} is that of {origin['distribution']} {origin['version']}.")
+        for line in self.description.lines():
+            self.print_to_log_file(line)
         for remark in self.trainer_name.remarks:
             self.print_to_log_file(f"WARNING: {remark}")
         if self.local_rank == 0:

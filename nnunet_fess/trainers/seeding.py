@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+
+from nnunet_fess.trainers.workers import InWorker, batch_of
 
 
 def seed_everything(*entropy: int) -> None:
@@ -26,12 +25,21 @@ class RepeatableAugmenter(MultiThreadedAugmenter):
 
     nnU-Net's own workers hand over whichever batch is ready first, and never restart: neither order nor content can be had
     again, so a resumed training would see other batches than the one it continues.
+
+    Args:
+        data_loader: makes batches.
+        transform: of a batch; nnU-Net has it in the loader.
+        num_processes: how many workers.
+        pin_memory: have the batches where a GPU copies them from.
+        others: what nnU-Net says to workers without an order.
     """
 
-    def __init__(self, data_loader: Any, num_processes: int, pin_memory: bool):
+    def __init__(
+        self, data_loader: Any, transform: Any = None, num_processes: int = 1, pin_memory: bool = False, **others: Any
+    ):
         super().__init__(
             _SeededInWorker(data_loader),
-            None,
+            transform,
             num_processes,
             seeds=[0] * num_processes,
             pin_memory=pin_memory,
@@ -44,39 +52,23 @@ class RepeatableAugmenter(MultiThreadedAugmenter):
         self.generator.entropy = entropy
         self._start()
 
+    def __next__(self) -> Any:
+        """The next batch, of the workers in turn; raises as `nnunet_fess.trainers.workers.batch_of`."""
+        return batch_of(super().__next__, lambda: self._processes, self._finish)
 
-class _SeededInWorker:
-    """Hands batches through; seeds the worker's generators when the worker says which one it is.
+
+class _SeededInWorker(InWorker):
+    """Seeds the worker's generators when the worker says which one it is.
 
     batchgenerators seeds numpy only, and a forked worker would inherit torch's state: all workers would flip the same way.
     """
 
     def __init__(self, data_loader: Any):
-        self.data_loader = data_loader
+        super().__init__(data_loader)
         self.entropy: tuple[int, ...] = (0,)
 
     def set_thread_id(self, thread_id: int) -> None:
         # The parent has computed in several threads before this fork; their pool does not exist here, and waiting for it hangs.
         torch.set_num_threads(1)
         seed_everything(*self.entropy, thread_id)
-        self.data_loader.set_thread_id(thread_id)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self.data_loader)
-
-
-@contextmanager
-def augmentation_in_process() -> Iterator[None]:
-    """nnU-Net makes plain, single-process loaders in here."""
-    before = os.environ.get("nnUNet_n_proc_DA")
-    os.environ["nnUNet_n_proc_DA"] = "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["nnUNet_n_proc_DA"]
-        else:
-            os.environ["nnUNet_n_proc_DA"] = before
+        super().set_thread_id(thread_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +76,16 @@ def test_without_deep_supervision_the_loss_takes_one_output(make_trainer, random
 
 
 def test_options_reach_nnunet(make_trainer):
-    trainer = make_trainer("nnUNetTrainerDiceCE_7epochs_5iters_3valiters_noDS", initialize=False)
+    trainer = make_trainer("nnUNetTrainerDiceCE_7epochs_5iters_3valiters_saveevery2_noDS", initialize=False)
     assert (trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch) == (7, 5, 3)
+    assert trainer.save_every == 2
     assert trainer.enable_deep_supervision is False
 
 
 def test_without_options_everything_is_nnunets_default(make_trainer):
     trainer = make_trainer("nnUNetTrainerFESS", initialize=False)
     assert (trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch) == (1000, 250, 50)
+    assert trainer.save_every == 50
     assert trainer.enable_deep_supervision is True
 
 
@@ -421,3 +425,18 @@ def test_a_loss_that_is_not_finite_is_told_once_and_named(make_trainer, random_b
         batch["data"][0, 0, 0, 0, 0] = float("nan")
         trainer.train_step(batch)
     assert log(trainer).count("in 10 training steps in a row the loss was NaN or infinite. It began with: spatial") == 1
+
+
+def test_the_log_and_debug_json_tell_the_loss_and_all_its_settings(make_trainer, monkeypatch):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", nnUNetTrainer._save_debug_information)
+    trainer = make_trainer("nnUNetTrainerFESSCWCD_lambda0p8_100epochs")
+    trainer.on_train_start()
+    assert "Loss of nnUNetTrainerFESSCWCD_lambda0p8_100epochs: lambda * CWCD + (1 - lambda) * FESS" in log(trainer)
+    for setting in ("lambda = 0.8,", "temp = 0.5 (default)", "eta = 1e-05 (default)", "mm = 6.0 (default)", "epochs = 100,"):
+        assert setting in log(trainer)
+    assert f"nnunetv2 {metadata.version('nnunetv2')}" in log(trainer)
+    debug = json.loads((Path(trainer.output_folder) / "debug.json").read_text())
+    description = json.loads(debug["description"])
+    assert description["settings"].keys() == set(trainer.trainer_name.settings) - {"erosions", "seed"}
+    assert description["settings"]["iters"] == 250
+    assert description["packages"].keys() >= {"nnunet-fess", "nnunetv2", "torch", "python"}

@@ -80,11 +80,13 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
     return [] if np.array_equal(one, other) else [f"{path}: {one} and {other}"]
 
 
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "feature",
     ["SupCon_queue6", *(pytest.param(name, marks=pytest.mark.slow) for name in ("FESS_eta1", "SimCLR", "InfoNCE_queue6"))],
 )
-def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature):
+def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", workers)
     name = f"nnUNetTrainer{feature}_4epochs_3iters_2valiters_seed5"
     straight = run(make_trainer(name))
     folder = Path(straight.output_folder)
