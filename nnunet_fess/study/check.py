@@ -117,6 +117,9 @@ def _dataset(file: StudyFile, dataset: int | str, found: Found) -> None:
     found.fine += [f"{data.name}: to be done first: {' '.join(command)}" for _, command in todo]
     if data.splits.appended:
         found.fine.append(f"{data.name}: training sets will be appended to {SPLITS}")
+    drawn = any(subset.size != "all" for subset in numbers)
+    if drawn and data.place.report is None and data.who is None:
+        found.warnings.append(f"{data.name}: each case counts as a patient of its own; where that is wrong, say  patients:")
     for subset, number in numbers.items():
         there = len(data.splits.splits[number]["train"])
         if subset.size != "all" and there != subset.size:

@@ -40,6 +40,18 @@ class TestFolders(_Part):
     labels: Text = Field(description="a folder with their labels (CASE.nii.gz)")
 
 
+class PatientTable(_Part):
+    """Whose the cases are, in a table."""
+
+    table: Text = Field(description="a CSV file with the columns case, patient and, if any, stratum")
+
+
+class PatientRegex(_Part):
+    """Whose the cases are, by their names."""
+
+    regex: Text = Field(description="a regular expression that finds the patient in a case's name, such as 'patient\\d+'")
+
+
 class Local(_Part):
     """Runs on this machine."""
 
@@ -76,6 +88,9 @@ class Study(_Part):
         description="a list of numbers of training cases and 'all', none twice; or such a list for each of some datasets",
     )
     repeats: Annotated[int, Field(ge=1)] = Field(1, description="a whole number of draws of each training size, at least 1")
+    patients: PatientTable | PatientRegex | None = Field(
+        None, description="{table: FILE.csv} or {regex: 'patient\\d+'}, for a dataset that nnunet_fess convert has not made"
+    )
     test: Literal["validation", "imagesTs"] | TestFolders = Field(
         "validation", description="validation, imagesTs, or {images: FOLDER, labels: FOLDER}"
     )
@@ -289,6 +304,8 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
         yield "baseline", f"found {_shown(baseline)}; allowed: one of the trainers, {', '.join(trainers)}"
     if isinstance(content.get("dataset"), list) and good("dataset", "test") and isinstance(content.get("test"), dict):
         yield "test", "found folders for several datasets; allowed: validation or imagesTs, which each dataset has its own of"
+    if isinstance(content.get("dataset"), list) and good("dataset", "patients") and content.get("patients"):
+        yield "patients", "found with several datasets; allowed: one dataset, whose cases they are"
     executor = content.get("executor") or {}
     if good("executor", "device") and executor.get("gpus"):
         device = content.get("device", "cuda")

@@ -12,11 +12,12 @@ from typing import Any
 
 from dataset_conversion import splits
 from dataset_conversion.errors import ConversionError
+from dataset_conversion.patients import Who
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import folder
 from nnunet_fess.plans import resolve
-from nnunet_fess.study.config import StudyFile, TestFolders
+from nnunet_fess.study.config import PatientTable, StudyFile, TestFolders
 from nnunet_fess.study.jobs import Subset, subsets
 
 # Plans that nnU-Net makes by itself -> the planner that does; `nnunet_fess cpu-plans` makes the last from the first.
@@ -205,10 +206,20 @@ class Data:
         sizes = [size for size in study.sizes_of(self.given) if size != "all"]
         wishes = [splits.Wish(fold, sizes, study.repeats) for fold in study.folds]
         try:
-            return splits.planned(self.place, wishes)
+            return splits.planned(self.place, wishes, self.who)
         except ConversionError as error:
-            key = "folds" if "--fold" in str(error) else "training_sizes" if "--sizes" in str(error) else "dataset"
-            raise UserError(f"{self.file.at(key)}: {error}") from error
+            told = str(error)
+            key = "folds" if "--fold" in told else "training_sizes" if "--sizes" in told else "dataset"
+            hint = " In this file:  patients: {table: FILE.csv} or {regex: …}" if "--patient" in told else ""
+            raise UserError(f"{self.file.at(key)}: {told}.{hint}") from error
+
+    @property
+    def who(self) -> Who | None:
+        """Whose the cases are, as the file says; None for what our converter recorded, or a patient per case."""
+        given = self.file.study.patients
+        if isinstance(given, PatientTable):
+            return Who(table=self.file.path.parent / Path(given.table).expanduser())
+        return Who(pattern=given.regex) if given else None
 
     def fold_numbers(self) -> dict[Subset, int]:
         """Training set → number of nnU-Net's fold."""

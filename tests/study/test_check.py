@@ -66,6 +66,22 @@ def test_images_without_labels(played):
         report(played.file(test="imagesTs"))
 
 
+def test_patients_with_several_cases_stay_whole(played):
+    for folder, ending in (("gt_segmentations", ".nii.gz"), ("nnUNetPlans_3d_fullres", ".pkl")):
+        for number, path in enumerate(sorted((played.preprocessed / folder).iterdir())):
+            path.rename(path.with_name(f"patient{number // 2:03d}_{'ED' if number % 2 else 'ES'}{ending}"))
+    for number, path in enumerate(sorted((played.raw / "labelsTr").iterdir())):
+        path.rename(path.with_name(f"patient{number // 2:03d}_{'ED' if number % 2 else 'ES'}.nii.gz"))
+    with pytest.raises(UserError, match=r"patients: \{table: FILE\.csv\} or \{regex: …\}"):
+        report(played.file(training_sizes=["all", 4]))
+    file = played.file(training_sizes=["all", 4], patients={"regex": r"patient\d+"})
+    assert report(file) == 0
+    (data,) = check(file).data
+    for number in data.fold_numbers().values():
+        fold = data.splits.splits[number]
+        assert not {case[:10] for case in fold["train"]} & {case[:10] for case in fold["val"]}
+
+
 def test_a_cascade_is_refused(played):
     path = played.preprocessed / "nnUNetPlans.json"
     path.write_text(path.read_text().replace('"data_identifier"', '"previous_stage": "3d_lowres", "data_identifier"'))

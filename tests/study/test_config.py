@@ -104,6 +104,8 @@ def test_all_mistakes_at_once_each_with_its_line(read):
         ({"dataset": "'504'\nfolds: [0]\nfolds: [1]"}, "folds"),
         ({"dataset": "[1, 2]", "test": "{images: a, labels: b}"}, "test: found folders for several datasets"),
         ({"nsd_tolerance_mm": "0"}, "a number of mm above 0"),
+        ({"dataset": "[1, 2]", "patients": "{regex: x}"}, "patients: found with several datasets"),
+        ({"patients": "{regx: x}"}, "patients"),
         ({"seeds": "[yes]"}, "seeds.0: found 'yes'"),
     ],
 )
