@@ -24,11 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import SimpleITK as sitk
 import torch
-from provenance import commit, processor
 
 with warnings.catch_warnings():  # MONAI warns of its own deprecations
     warnings.simplefilter("ignore")
     from monai.metrics import compute_hausdorff_distance
+
+from nnunet_fess import machine
 
 
 class Measured(NamedTuple):
@@ -121,7 +122,12 @@ def main() -> int:
     if folder is None:
         parser.error(f"{results} holds no training of a dataset {args.dataset}; nnUNetv2_train writes there")
     found: dict[str, list[Measured]] = {}
-    record: dict[str, Any] = {"machine": processor(), "cores": os.cpu_count(), "commit": commit(), "dataset": folder.name}
+    record: dict[str, Any] = {
+        "machine": machine.processor(),
+        "cores": os.cpu_count(),
+        "commit": machine.commit(Path(__file__).parent),
+        "dataset": folder.name,
+    }
     record["versions"] = {name: version(name) for name in ("nnunetv2", "torch", "monai", "nnunet-fess")}
     record |= {"protocol": args.protocol, "plans": args.plans, "configuration": args.configuration, "runs": {}}
     for loss in args.losses:

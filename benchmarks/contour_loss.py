@@ -31,10 +31,10 @@ import torch
 import torch.nn.functional as F
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
-from provenance import commit, processor
 from scipy.ndimage import binary_erosion
 from torch import Tensor
 
+from nnunet_fess import machine
 from nnunet_fess.losses import CWCDLoss, DiceCELoss, contour_map
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -206,13 +206,13 @@ def contours_of_regions(options: argparse.Namespace) -> dict[str, Any]:
 def machine(device: str) -> dict[str, Any]:
     """Where and with what the numbers were taken."""
     return {
-        "processor": processor(),
+        "processor": machine.processor(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "nnunetv2", "numpy", "scipy", "nnunet-fess")},
-        "commit": commit(),
+        "commit": machine.commit(Path(__file__).parent),
     }
 
 

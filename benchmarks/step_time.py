@@ -29,8 +29,8 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from provenance import commit, processor
 
+from nnunet_fess import machine
 from nnunet_fess.trainers import build
 
 REFERENCE = "nnUNetTrainer"
@@ -245,14 +245,14 @@ def make_batch(trainer: nnUNetTrainer, options: argparse.Namespace) -> dict[str,
 def machine(device: str) -> dict[str, Any]:
     """Where the numbers come from."""
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else machine.processor(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "compiled": device == "cuda" and os.environ.get("nnUNet_compile", "t").lower() in ("true", "1", "t"),
         "versions": {package: version(package) for package in ("torch", "nnunetv2", "nnunet-fess")},
         "python": platform.python_version(),
-        "commit": commit(),
+        "commit": machine.commit(Path(__file__).parent),
     }
 
 
