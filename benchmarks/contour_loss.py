@@ -203,7 +203,7 @@ def contours_of_regions(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def machine(device: str) -> dict[str, Any]:
+def provenance(device: str) -> dict[str, Any]:
     """Where and with what the numbers were taken."""
     return {
         "processor": machine.processor(),
@@ -232,7 +232,7 @@ def main() -> None:
     torch.set_num_threads(1)
 
     result: dict[str, Any] = {"options": {k: v for k, v in vars(options).items() if k != "json"}}
-    result |= {"machine": machine(options.device), "loss": {}, "contour": {}}
+    result |= {"machine": provenance(options.device), "loss": {}, "contour": {}}
     candidates = losses()
     base, other = (BCE, CE) if options.regions else (CE, BCE)
     lean = [name for name in candidates if name not in (other, AUTHORS)]

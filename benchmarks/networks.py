@@ -100,7 +100,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for name in NAMES
     ]
     settings = {key: value for key, value in vars(options).items() if key != "json"}
-    return {"settings": settings, "machine": step_time.machine(options.device), "results": results}
+    return {"settings": settings, "machine": step_time.provenance(options.device), "results": results}
 
 
 def peak_memory(network: str, options: argparse.Namespace) -> int:

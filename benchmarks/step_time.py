@@ -104,7 +104,7 @@ def measure(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
             }
         )
     settings = {key: value for key, value in vars(options).items() if key not in ("json", "trainers")}
-    return {"settings": settings, "machine": machine(options.device), "results": results}
+    return {"settings": settings, "machine": provenance(options.device), "results": results}
 
 
 def step_times(names: Sequence[str], options: argparse.Namespace) -> dict[str, list[float]]:
@@ -242,7 +242,7 @@ def make_batch(trainer: nnUNetTrainer, options: argparse.Namespace) -> dict[str,
     return {"data": image, "target": targets if trainer.enable_deep_supervision else targets[0]}
 
 
-def machine(device: str) -> dict[str, Any]:
+def provenance(device: str) -> dict[str, Any]:
     """Where the numbers come from."""
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else machine.processor(),

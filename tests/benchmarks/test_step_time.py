@@ -35,7 +35,7 @@ def test_the_ratio_is_the_median_of_the_rounds(step_time, monkeypatch):
     seconds = {"nnUNetTrainer": [1.0, 10.0, 2.0], "nnUNetTrainerFESS": [1.5, 11.0, 4.0]}
     monkeypatch.setattr(step_time, "step_times", lambda names, options: seconds)
     monkeypatch.setattr(step_time, "peak_memory", lambda name, options: 1)
-    monkeypatch.setattr(step_time, "machine", lambda device: {})
+    monkeypatch.setattr(step_time, "provenance", lambda device: {})
     options = step_time.argparse.Namespace(device="cpu", processes=1)
     assert step_time.measure(list(seconds), options)["results"][1]["time_ratio"] == 1.5
 
