@@ -15,6 +15,7 @@ from nnunet_fess.study.results import Run, folder_of
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 PREDICTIONS = "predictions"
+SUMMARY = "summary.json"  # nnU-Net writes it when all of the validation is there
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ def predict(data: Data, run: Run, test: Test, results: Path) -> Next:
 
 
 def prepare(step: Next, run: Run) -> None:
-    """Clear away what a killed command has left and nnU-Net would stumble over."""
+    """Clear away what nnU-Net would stumble over, and what the command will make anew and nobody must take for its result."""
+    if step.title != "predict":
+        (run.model / "validation" / SUMMARY).unlink(missing_ok=True)
+        if run.predictions.name == PREDICTIONS and run.predictions.is_dir():
+            shutil.rmtree(run.predictions)
     for name in (FINAL, LATEST, BEST):
         checkpoint = run.model / name
         if checkpoint.is_file() and not is_whole(checkpoint):
@@ -84,7 +89,7 @@ def is_whole(checkpoint: Path) -> bool:
 def _validated(data: Data, run: Run) -> bool:
     validation = run.model / "validation"
     try:
-        json.loads((validation / "summary.json").read_bytes())
+        json.loads((validation / SUMMARY).read_bytes())
     except (OSError, ValueError):
         return False
     return _predicted(validation, data.splits.splits[run.nnunet_fold]["val"], data.ending)

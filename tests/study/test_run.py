@@ -130,6 +130,22 @@ def test_predictions_of_a_test_set(played):
     assert len(played.calls("nnUNetv2_predict")) == 2
 
 
+def test_what_another_checkpoint_has_predicted_is_predicted_again(played):
+    file = played.file(trainers=["DiceCE"], test="imagesTs")
+    run_study(file)
+    run = read_run(file.results, "DiceCE-seed0-fold0-all")
+    (run.model / "checkpoint_final.pth").unlink()
+    played.wish(validation=("DiceCE",))  # ends between training and validation, whose result of before lies there still
+    with pytest.raises(UserError):
+        run_study(file)
+    assert not run.predictions.exists()
+    played.wish()
+    run_study(file)
+    assert [call["args"][-1] for call in played.calls()] == ["cpu", "--c", "--val"]
+    assert len(played.calls("nnUNetv2_predict")) == 2
+    assert (run.predictions / "test0.nii.gz").is_file()
+
+
 def test_training_sizes_are_nested_and_the_same_for_every_trainer(played):
     file = played.file(training_sizes=["all", 6, 3], repeats=2)
     run_study(file)
