@@ -165,9 +165,13 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess convert") -> int:
     """Convert one download; returns the exit code."""
-    chosen = make_parser(prog).parse_args(argv)
-    name = f"{prog} {chosen.dataset}"
-    return program.run(name, lambda: _run(datasets()[chosen.dataset], chosen, name))
+
+    def work() -> int:
+        chosen = make_parser(prog).parse_args(argv)
+        name = f"{prog} {chosen.dataset}"
+        return program.run(name, lambda: _run(datasets()[chosen.dataset], chosen, name))
+
+    return program.run(prog, work)
 
 
 def _run(dataset: Dataset, chosen: argparse.Namespace, name: str) -> int:

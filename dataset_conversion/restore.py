@@ -96,14 +96,17 @@ def _restore_one(source: Path, target: Path, values: dict[int, int]) -> None:
 
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess restore") -> int:
     """Restore a folder of predictions; returns the exit code."""
+    return program.run(prog, lambda: _run(_parse(argv, prog)))
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = arguments.parser(prog, "Give predictions the challenge's labels and file names.")
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="folder that nnUNetv2_predict wrote")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder to make")
     parser.add_argument("-d", dest="dataset", required=True, metavar="DATASET", help="number, name or folder")
     parser.add_argument("--text", default="nnunet_fess", help="in file names of challenges that want one (%(default)s)")
     parser.add_argument("--raw", metavar="DIR", help="nnU-Net's raw folder (the environment variable nnUNet_raw)")
-    chosen = parser.parse_args(argv)
-    return program.run(prog, lambda: _run(chosen))
+    return parser.parse_args(argv)
 
 
 def _run(chosen: argparse.Namespace) -> int:

@@ -342,6 +342,10 @@ def _members(place: Place, ids: Sequence[str], who: Who | None) -> list[Member]:
 
 def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") -> int:
     """Append folds and print which is which; returns the exit code."""
+    return program.run(prog, lambda: _run(_parse(argv, prog), prog))
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = arguments.parser(prog, "Append folds that train on nested subsets of the cases, whole patients each.", EPILOG)
     parser.add_argument("dataset", metavar="DATASET", help="number, name or folder of a dataset of nnU-Net")
     parser.add_argument(
@@ -358,8 +362,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "nnunet_fess splits") ->
     whose.add_argument("--patients", type=Path, metavar="FILE.csv", help="columns case, patient and, if any, stratum")
     whose.add_argument("--patient-regex", metavar="REGEX", help="finds the patient in a case's name, such as 'patient\\d+'")
     parser.add_argument("--raw", metavar="DIR", help="nnU-Net's raw folder (the environment variable nnUNet_raw)")
-    chosen = parser.parse_args(argv)
-    return program.run(prog, lambda: _run(chosen, prog))
+    return parser.parse_args(argv)
 
 
 def _run(chosen: argparse.Namespace, prog: str) -> int:
