@@ -15,7 +15,7 @@ class LogTverskyLoss(SumsLoss):
         self.fp, self.fn = fp, fn
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:
-        """The components of the loss by name; their sum is the loss, and `loss_components.csv` has a column for each."""
+        """The components by name, here one; their sum is the loss, and `loss_components.csv` shows several apart."""
         wrong = self.fp * sums.false + self.fn * sums.missed[:, 0]
         return {"log_tversky": (1 + wrong / (sums.hit[:, 0] + self.smooth)).log().mean()}
 
