@@ -17,7 +17,8 @@ from nnunet_fess.plugin import FeatureHost, FeatureTerm, Host, MapTerm, RegionTe
 from nnunet_fess.testing import skeleton
 from nnunet_fess.testing.ranks import run_on_two_ranks
 from nnunet_fess.testing.skeleton import DEGENERATE, SHAPES, TARGETS, TARGETS_THAT_IGNORE, Make
-from nnunet_fess.trainers.catalogue import PREFIX, Loss
+from nnunet_fess.testing.tiny_trainer import LABELS, check_resumed, check_trains
+from nnunet_fess.trainers.catalogue import OF_FEATURES, PREFIX, Loss
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ def checks(term: Term, **settings: Value) -> list[Check]:
         ``@pytest.mark.parametrize("check", checks(TERMS[0]), ids=str)`` above ``def test_my_loss(check): check()``
     """
     if isinstance(term, FeatureTerm):
-        return []
+        return [*_trainings(term, settings), *_trainings(term, settings, "ResidualEncoderUNet"), *_resumed(term, settings)]
     assert isinstance(term, (RegionTerm, MapTerm))
-    return [*spatial_checks(partial(make_of, term, settings), ours=False), *_host_checks(term, settings)]
+    spatial = spatial_checks(partial(make_of, term, settings), ours=False)
+    return [*spatial, *_trainings(term, settings), Check("two ranks", partial(check_two_ranks, term, settings))]
 
 
 def make_of(term: Term, settings: dict[str, Value], kind: str, axes: int) -> Make:
@@ -140,17 +142,17 @@ def _short(dtype: torch.dtype) -> str:
 # What only a term has: a place in a trainer's name, and a module from which two processes can read it.
 
 
-def _host_checks(term: RegionTerm | MapTerm, settings: dict[str, Value]) -> list[Check]:
-    from nnunet_fess.testing.tiny_trainer import check_trains
-
+def _trainings(term: Term, settings: dict[str, Value], network: str = "PlainConvUNet") -> list[Check]:
+    trainer = trainer_of(term, settings)
     return [
-        *(
-            Check(f"trains, {labels}, {axes}-D", partial(check_trains, trainer_of(term, settings), term, labels, axes))
-            for labels in ("plain", "regions", "ignore", "regions and ignore")
-            for axes in (2, 3)
-        ),
-        Check("two ranks", partial(check_two_ranks, term, settings)),
+        Check(f"trains, {network}, {labels}, {axes}-D", partial(check_trains, trainer, term, labels, axes, network))
+        for labels in LABELS
+        for axes in (2, 3)
     ]
+
+
+def _resumed(term: Term, settings: dict[str, Value]) -> list[Check]:
+    return [Check("resumed", partial(check_resumed, trainer_of(term, settings), term))]
 
 
 def trainer_of(term: Term, settings: dict[str, Value]) -> str:
@@ -159,7 +161,7 @@ def trainer_of(term: Term, settings: dict[str, Value]) -> str:
 
     suffixes = [
         option.spelt("" if option.kind == "switch" else number_text(float(settings[option.key])))
-        for option in term.options
+        for option in (*(OF_FEATURES if term.slot == "feature" else ()), *term.options)
         if settings.get(option.key, False) is not False
     ]
     return "_".join([PREFIX + term.name, *suffixes])

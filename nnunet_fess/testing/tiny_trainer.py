@@ -149,10 +149,10 @@ def random_batch(trainer: Any, seed: int = 0) -> dict[str, Any]:
     return {"data": data, "target": targets if trainer.enable_deep_supervision else targets[0]}
 
 
-def check_trains(trainer: str, term: Term, labels: str, dim: int) -> None:
+def check_trains(trainer: str, term: Term, labels: str, dim: int, network: str = "PlainConvUNet") -> None:
     """Three steps and a validation on nnU-Net's own network, with deep supervision; the network's weights move."""
     with tempfile.TemporaryDirectory() as folder, tiny_folders(Path(folder)):
-        made = tiny_trainer(f"{trainer}_seed0", labels, dim, term=term)
+        made = tiny_trainer(f"{trainer}_seed0", labels, dim, network, term)
         before = [parameter.detach().clone() for parameter in made.network.parameters()]
         made.network.train()
         losses = [float(made.train_step(random_batch(made, seed))["loss"]) for seed in range(3)]
@@ -161,3 +161,19 @@ def check_trains(trainer: str, term: Term, labels: str, dim: int) -> None:
         with torch.no_grad():
             losses.append(float(made.validation_step(random_batch(made))["loss"]))
         assert np.isfinite(losses).all(), losses
+
+
+def check_resumed(trainer: str, term: Term) -> None:
+    """A training that is continued from a checkpoint goes on as the one that was not interrupted: what it remembers is kept."""
+    with tempfile.TemporaryDirectory() as folder, tiny_folders(Path(folder)):
+        first, second = (tiny_trainer(f"{trainer}_seed{seed}", term=term) for seed in (0, 0))
+        for seed in range(2):
+            first.train_step(random_batch(first, seed))
+        path = str(Path(first.output_folder) / "checkpoint_latest.pth")
+        first.save_checkpoint(path)
+        second.load_checkpoint(path)
+        continued = []
+        for each in (first, second):
+            torch.manual_seed(0)  # of what is augmented by chance
+            continued.append([float(each.train_step(random_batch(each, seed))["loss"]) for seed in (2, 3)])
+        assert continued[0] == continued[1]
