@@ -47,9 +47,11 @@ def whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         unfinished.replace(path)
         if durable:
             _flush(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is not None and str(error.filename) == str(unfinished):
+            error.filename = str(path)  # a message names the file that was asked for
         raise
 
 

@@ -107,3 +107,9 @@ def test_whether_a_lock_is_held(tmp_path):
     with files.held_alone(lock, "busy"):
         assert files.is_held(lock)
     assert not files.is_held(lock)
+
+
+def test_a_failure_names_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write_text(tmp_path / "missing" / "a.txt", "x")
+    assert caught.value.filename == str(tmp_path / "missing" / "a.txt")
