@@ -14,8 +14,9 @@ from nnunet_fess.errors import UserError
 from nnunet_fess.study import evaluate
 from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.lock import LOCK
-from nnunet_fess.study.report import Described, write_report
+from nnunet_fess.study.report import write_report
 from nnunet_fess.study.results import Case, Run, folder_of, read_cases, read_runs, write_cases
+from nnunet_fess.study.tables import Described
 
 SCORES = "scores.json"
 

@@ -12,9 +12,11 @@ import pytest
 from study.made_up import make
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.study.report import Described, tex, write_report
+from nnunet_fess.study.formats import tex
+from nnunet_fess.study.report import write_report
 from nnunet_fess.study.results import Case, Run
 from nnunet_fess.study.statistics import summaries
+from nnunet_fess.study.tables import Described
 
 
 class Page(HTMLParser):
