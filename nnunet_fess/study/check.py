@@ -17,6 +17,7 @@ from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.data import Data
 from nnunet_fess.study.jobs import jobs
 from nnunet_fess.study.lock import LOCK, LOCKS
+from nnunet_fess.study.results import read_run
 from nnunet_fess.study.trainers import others
 
 COMMANDS = ("nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_plan_and_preprocess", "nnUNetv2_preprocess", "nnunet_fess")
@@ -178,7 +179,8 @@ def _disk(file: StudyFile, found: Found) -> None:
         model = weights * _MOMENTUM * _CHECKPOINTS * _BYTES
         labels = sum(path.stat().st_size for path in data.truth.glob("*")) if data.truth.is_dir() else 0
         here = [job for job in jobs(file) if job.dataset == data.given]
-        done = sum((file.results / "runs" / job.id).is_dir() for job in here)
+        recorded = (read_run(file.results, job.id) for job in here)
+        done = sum(run is not None and run.status == "finished" for run in recorded)
         needed += (len(here) - done) * (model + labels)
     nearest = next(path for path in (file.results, *file.results.parents) if path.exists())
     free = shutil.disk_usage(nearest).free

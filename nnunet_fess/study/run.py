@@ -22,7 +22,7 @@ from nnunet_fess.study import check, local, steps
 from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.data import Data, differences
 from nnunet_fess.study.jobs import Job, jobs
-from nnunet_fess.study.lock import LOCKS, PACKAGES, lock_of, write_lock
+from nnunet_fess.study.lock import LOCK, LOCKS, PACKAGES, lock_of, write_lock
 from nnunet_fess.study.results import RECORD, Run, folder_of, read_run, write_run, write_runs
 
 NNUNET_RESULTS, OUTDATED, PREPARING = "nnUNet_results", "outdated", "prepare.log"
@@ -44,7 +44,8 @@ def run_study(file: StudyFile) -> int:
     (results / LOCKS).mkdir(parents=True, exist_ok=True)
     with terminable():
         with _alone(results):
-            write_lock(file, [])
+            if not (results / LOCK).is_file():  # makes the folder a study's
+                write_lock(file, [])
             data = _prepared(file, found.data)
             runs = [_as_it_is(data[planned.dataset], results, planned) for planned in _planned(file, data)]
             for run in runs:

@@ -8,6 +8,7 @@ from nnunet_fess.errors import UserError
 from nnunet_fess.study import presets
 from nnunet_fess.study.check import check, report
 from nnunet_fess.study.config import load
+from nnunet_fess.study.run import run_study
 
 
 def test_a_study_that_can_run(played, capsys):
@@ -58,6 +59,12 @@ def test_a_full_disk(played, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": 10}))
     with pytest.raises(UserError, match="Make room"):
         report(played.file())
+
+
+def test_what_is_finished_needs_no_more_room(played, monkeypatch):
+    run_study(played.file())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": 10}))
+    assert report(played.file()) == 0
 
 
 def test_images_without_labels(played):
