@@ -36,7 +36,8 @@ def staged(folder: Path, identity: str, say: Callable[[str], None]) -> Iterator[
             with _staged(folder, identity, say) as staging:
                 yield staging
         finally:
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Windows removes no open file, but does at its release
+                lock.unlink()
 
 
 @contextlib.contextmanager

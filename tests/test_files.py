@@ -1,5 +1,6 @@
 """Files are whole or not there, and what cannot be read is told."""
 
+import errno
 import json
 import os
 import signal
@@ -98,6 +99,17 @@ def test_a_lock_is_held_by_one(tmp_path):
     with files.held_alone(tmp_path / "lock", "busy"):
         assert other() == "busy"
     assert other() == "held"
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.skipif(os.name != "posix", reason="flock is POSIX's")
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
+    def lacking(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", lacking)
+    with files.held_alone(tmp_path / "lock", "busy"):
+        pass
 
 
 def test_whether_a_lock_is_held(tmp_path):
