@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tiny_host import network_plans
+from nnunet_fess.testing.tiny_trainer import network_plans
 
 
 def planned_dataset(preprocessed: Path, name: str = "Dataset517_BraTS2017") -> Path:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from tiny_host import LABELS, network_plans
 
 from nnunet_fess import preview
 from nnunet_fess.cli.main import main
 from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.preview import draw, load, loss_maps, picture_file, rim_shares
+from nnunet_fess.testing.tiny_trainer import LABELS, network_plans
 from nnunet_fess.trainers.naming import parse
 
 

@@ -137,15 +137,16 @@ def random_batch(trainer: Any, seed: int = 0) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
     manager, dim = trainer.label_manager, len(trainer.configuration_manager.patch_size)
     highest = max(manager.all_labels) + 1 + (manager.ignore_label is not None)
+    batch = trainer.configuration_manager.batch_size
     targets = []
     for size in [16, 8] if trainer.enable_deep_supervision else [16]:
-        labels = torch.randint(0, highest, (2, 1, *[size] * dim), generator=generator, dtype=torch.int16)
+        labels = torch.randint(0, highest, (batch, 1, *[size] * dim), generator=generator, dtype=torch.int16)
         if manager.has_regions:
             parts = [*manager.foreground_regions, *([] if manager.ignore_label is None else [(manager.ignore_label,)])]
             tuples = [part if isinstance(part, (tuple, list)) else (part,) for part in parts]
             labels = torch.cat([torch.stack([labels == value for value in part]).any(0) for part in tuples], 1)
         targets.append(labels)
-    data = torch.randn((2, 1, *[16] * dim), generator=generator)
+    data = torch.randn((batch, trainer.num_input_channels, *[16] * dim), generator=generator)
     return {"data": data, "target": targets if trainer.enable_deep_supervision else targets[0]}
 
 

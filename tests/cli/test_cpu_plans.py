@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny_host import network_plans
 
 from nnunet_fess.cli import cpu_plans
 from nnunet_fess.cli.main import main
 from nnunet_fess.errors import UserError
+from nnunet_fess.testing.tiny_trainer import network_plans
 
 
 @pytest.fixture

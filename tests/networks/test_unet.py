@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tiny_host import network_plans
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.networks.unet import resized
+from nnunet_fess.testing.tiny_trainer import network_plans
 
 
 def test_keeps_what_it_is_not_asked_to_change():

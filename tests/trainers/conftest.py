@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_host import tiny_dataset, tiny_plans
 
+from nnunet_fess.testing.tiny_trainer import random_batch, tiny_dataset, tiny_plans
 from nnunet_fess.trainers import build
 
 
@@ -46,25 +46,7 @@ def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     return make
 
 
-@pytest.fixture
-def random_batch() -> Callable[..., dict[str, Any]]:
-    """What nnU-Net's loader hands to `train_step` for a trainer: image and one target per deep-supervision scale."""
-
-    def make(trainer: Any, seed: int = 0) -> dict[str, Any]:
-        generator = torch.Generator().manual_seed(seed)
-        manager, dim = trainer.label_manager, len(trainer.configuration_manager.patch_size)
-        highest = max(manager.all_labels) + 1 + (manager.ignore_label is not None)
-        batch = trainer.configuration_manager.batch_size
-        scales = [16, 8] if trainer.enable_deep_supervision else [16]
-        targets = []
-        for size in scales:
-            labels = torch.randint(0, highest, (batch, 1, *[size] * dim), generator=generator, dtype=torch.int16)
-            if manager.has_regions:
-                parts = [*manager.foreground_regions, *([] if manager.ignore_label is None else [(manager.ignore_label,)])]
-                tuples = [part if isinstance(part, (tuple, list)) else (part,) for part in parts]
-                labels = torch.cat([sum(labels == value for value in part).bool() for part in tuples], 1)
-            targets.append(labels)
-        data = torch.randn((batch, trainer.num_input_channels, *[16] * dim), generator=generator)
-        return {"data": data, "target": targets if trainer.enable_deep_supervision else targets[0]}
-
-    return make
+@pytest.fixture(name="random_batch")
+def _random_batch() -> Callable[..., dict[str, Any]]:
+    """What nnU-Net's loader hands to `train_step` for a trainer."""
+    return random_batch

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 import torch
-from gloo import run_on_two_ranks
 
+from nnunet_fess.testing.ranks import run_on_two_ranks
 from nnunet_fess.trainers.components import CSV_NAME, FIGURE_NAME, Components, last_epoch
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from tiny_host import LABELS, tiny_plans
 
+from nnunet_fess.testing.tiny_trainer import LABELS, tiny_plans
 from nnunet_fess.trainers import build
 from nnunet_fess.trainers.catalogue import FEATURE, LOSSES
 from nnunet_fess.trainers.errors import TrainingRefused

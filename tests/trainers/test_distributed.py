@@ -10,12 +10,12 @@ import torch
 import torch.distributed as dist
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from tiny_host import network_plans
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_fess.losses import DiceLoss
 from nnunet_fess.plugin import FeatureHost
 from nnunet_fess.testing.ranks import run_on_two_ranks
+from nnunet_fess.testing.tiny_trainer import network_plans
 from nnunet_fess.trainers import features, parse
 from nnunet_fess.trainers.catalogue import FEATURE
 from nnunet_fess.trainers.composed_loss import ComposedLoss

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from tiny_host import network_plans
 
+from nnunet_fess.testing.tiny_trainer import network_plans
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap
 from nnunet_fess.trainers.errors import TrainingRefused
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_host import LABELS, tiny_dataset, tiny_plans
 
+from nnunet_fess.testing.tiny_trainer import LABELS, tiny_dataset, tiny_plans
 from nnunet_fess.trainers.catalogue import FEATURE
 from nnunet_fess.trainers.composed_trainer import _class_names
 
