@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     places.shared_memory,
     trainers.variable,
     trainers.found,
+    trainers.plugins,
     machine.gpu,
     machine.compilation,
     machine.workers,

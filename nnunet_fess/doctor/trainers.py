@@ -50,3 +50,13 @@ def found(trainer: str = "nnUNetTrainerFESS") -> Finding:
     elif os.environ.get(VARIABLE):
         advice = "What fails is imported on the way to the trainer; the folders in nnUNet_extTrainer may hold it."
     return wrong("trainers", f"nnU-Net does not find {trainer}: {reason}", advice)
+
+
+def plugins() -> list[Finding]:
+    """Terms of other packages and files: those that are used, and those that are refused, with the reason."""
+    from nnunet_fess.trainers.registry import registry
+
+    known = registry()
+    refused = [wrong("plug-in", str(refusal), "Whoever wrote it can mend it; the others work.") for refusal in known.refused]
+    terms = ", ".join(f"{term} ({origin.distribution} {origin.version})" for term, origin in sorted(known.origins.items()))
+    return [fine("plug-ins", terms or "none installed, and none in nnUNet_fess_terms"), *refused]

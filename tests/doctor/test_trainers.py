@@ -46,3 +46,22 @@ def test_a_folder_before_ours_that_fails_to_import_is_told(tmp_path, monkeypatch
     assert found.level == "wrong"
     assert "operator torchvision::nms does not exist" in found.found
     assert "pip install --upgrade torch torchvision" in found.advice
+
+
+def test_plug_ins_are_listed_and_what_is_wrong_with_them_is_told(tmp_path, monkeypatch):
+    good, broken = tmp_path / "good.py", tmp_path / "broken.py"
+    good.write_text(
+        "from nnunet_fess.plugin import RegionTerm\n"
+        "TERMS = (RegionTerm('MyTerm', 'a loss of mine', lambda settings, host: None),)\n"
+    )
+    broken.write_text("raise RuntimeError('no licence found')\n")
+    monkeypatch.setenv("nnUNet_fess_terms", os.pathsep.join([str(good), str(broken)]))
+    listed, refused = trainers.plugins()
+    assert (listed.level, refused.level) == ("fine", "wrong")
+    assert "MyTerm" in listed.found
+    assert "no licence found" in refused.found
+
+
+def test_no_plug_ins_are_fine(monkeypatch):
+    monkeypatch.delenv("nnUNet_fess_terms", raising=False)
+    assert [found.level for found in trainers.plugins()] == ["fine"]
