@@ -14,8 +14,10 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
+from nnunet_fess.demo import phantom as demo
 from nnunet_fess.demo.phantom import MODALITIES, Phantom, make_phantom
 
+SHAPE = demo.SHAPE  # of brains
 FIRST_VSD = 54512
 AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])  # of BraTS from 2017 on
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import defects
+import downloads
 import pytest
 from defects import (
     CT,
@@ -17,6 +18,10 @@ from defects import (
 )
 
 from dataset_conversion.cli import main
+
+X, Y, Z = downloads.SHAPE
+BYTES = 2 * X * Y * Z
+TUMOUR = int((downloads.brain(10).labels > 0).sum())  # voxels of the damaged case
 
 REFUSED: list[tuple[str, Damage, str]] = [
     (
@@ -45,7 +50,11 @@ REFUSED: list[tuple[str, Damage, str]] = [
     ("brats2017", defects.damaged_gzip, f"{T1}  truncated or damaged gzip (…); fetch it again"),
     ("brats2017", defects.empty_file, f"{T1}  is empty (0 bytes); fetch it again"),
     ("brats2017", defects.error_page, f"{T1}  not a NIfTI file; fetch it again or repair it"),
-    ("brats2017", defects.short_payload, f"{T1}  truncated: 153500 of 153600 bytes of voxels; fetch it again or repair it"),
+    (
+        "brats2017",
+        defects.short_payload,
+        f"{T1}  truncated: {2 * X * Y * Z - 100} of {2 * X * Y * Z} bytes of voxels; fetch it again or repair it",
+    ),
     ("brats2017", defects.nan_in_image, "2 voxels are NaN or infinite; ITK would read NaN as 0. Repair the image"),
     ("brats2017", defects.infinity_in_image, "1 voxels are NaN or infinite; ITK would read NaN as 0. Repair the image"),
     ("brats2017", defects.nan_in_label, "3 voxels are NaN or infinite; ITK would read them as 0. Repair the label"),
@@ -60,15 +69,16 @@ REFUSED: list[tuple[str, Damage, str]] = [
     (
         "brats2017",
         defects.scaled_label,
-        "3961 voxels are no integer (such as 2.02); labels must be integers within 0.001. Was it resampled with interpolation?",
+        f"{TUMOUR} voxels are no integer (such as 2.02); labels must be integers within 0.001. Was it resampled with "
+        "interpolation?",
     ),
     (
         "brats2017",
         defects.empty_label,
         "has no foreground: every voxel is background; complete the label or leave the case out",
     ),
-    ("brats2017", defects.label_of_another_size, "size (39, 48, 40), but flair has (40, 48, 40); they are not one scan's"),
-    ("brats2017", defects.channel_of_another_size, "size (40, 48, 38), but flair has (40, 48, 40); they are not one scan's"),
+    ("brats2017", defects.label_of_another_size, f"size {(X - 1, Y, Z)}, but flair has {(X, Y, Z)}; they are not one scan's"),
+    ("brats2017", defects.channel_of_another_size, f"size {(X, Y, Z - 2)}, but flair has {(X, Y, Z)}; they are not one scan's"),
     (
         "brats2017",
         defects.label_of_another_spacing,
@@ -97,7 +107,7 @@ REFUSED: list[tuple[str, Damage, str]] = [
         defects.micrometres,
         "its unit is m or µm, which readers treat differently; mm expected. Correct the header",
     ),
-    ("brats2017", defects.several_volumes, "3-D volume expected, found shape (40, 48, 40, 2); one file per channel"),
+    ("brats2017", defects.several_volumes, f"3-D volume expected, found shape {(X, Y, Z, 2)}; one file per channel"),
     ("brats2017", defects.colours, "numbers of 1 to 8 bytes expected, found [('R', 'u1'), ('G', 'u1'), ('B', 'u1')]"),
     ("brats2017", defects.constant_image, "every voxel is 0: there is no image; fetch it again"),
     (
