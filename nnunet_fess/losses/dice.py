@@ -45,6 +45,8 @@ class DiceLoss(SumsLoss):
             samples, as the code of arXiv 2402.08582 and of arXiv 2407.06176 computes it.
         batch_dice: see `SumsLoss`, as the others.
         smooth: ε.
+        do_bg: the background of a label map is one of the classes (nnU-Net's name for it), as the baseline of arXiv 2108.01405
+            has it.
         common: the arguments of `SpatialLoss`.
 
     Raises:
@@ -62,9 +64,11 @@ class DiceLoss(SumsLoss):
         *,
         batch_dice: bool = False,
         smooth: float = 1e-5,
+        do_bg: bool = False,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(convention=convention, batch_dice=batch_dice, smooth=smooth, **common)
+        self.do_bg = do_bg
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:
         """1 - Dice."""

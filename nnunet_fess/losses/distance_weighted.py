@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nnunet_fess.losses.distributed import sum_over_ranks
+from nnunet_fess.losses.maps.class_balance import class_balance
 from nnunet_fess.losses.maps.distance import distances_to_two_nearest
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
 from nnunet_fess.losses.spatial import Common
@@ -77,25 +77,8 @@ class DistanceWeightedCrossEntropyLoss(VoxelLoss):
             objects, 5 * self.sigma, grid_spacing(spacing, self.patch_size if self.spacing else None, spatial)
         )
         between = self.w0 * torch.exp(-(nearest + second).square() / (2 * self.sigma**2))
-        return {"weight": between + (_balanced(target, self.distributed) if self.balance else 1)}
+        return {"weight": between + (class_balance(target, self.distributed) if self.balance else 1)}
 
     def formula(self, voxels: Voxels, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Σ w·CE / N."""
         return {"dwce": voxels.mean(maps["weight"] * voxels.cross_entropy)}
-
-
-def _balanced(target: Target, distributed: bool) -> Tensor:
-    """N / (K·n) of every voxel's class; for regions of its value in that channel. Ignored voxels are not counted."""
-    classes, channels = target.classes.long(), 1 if target.is_label_map else target.classes.shape[1]
-    values = target.num_classes if target.is_label_map else 2
-    # One bin per channel and value; ignored voxels go to an extra one.
-    offset = torch.arange(channels, device=classes.device).view(-1, *[1] * (classes.ndim - 2)) * values
-    bins = classes + offset
-    counted = bins if target.valid is None else bins.masked_fill(~target.valid, channels * values)
-    number = torch.zeros(channels * values + 1, device=bins.device, dtype=torch.int64)
-    number.scatter_add_(0, counted.flatten(), torch.ones_like(counted).flatten())
-    number = number[:-1].double()
-    number = (sum_over_ranks(number) if distributed else number).view(channels, values)
-    present = (number > 0).sum(1, keepdim=True)
-    weight = number.sum(1, keepdim=True) / (present * number).clamp_min(1)
-    return weight.float().flatten().index_select(0, bins.flatten()).view_as(bins)

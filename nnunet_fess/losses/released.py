@@ -1,7 +1,7 @@
 """What the papers' authors' code computes where it is not what the paper says: for comparison, checked against its values.
 
 Every loss that has a released form takes `convention="released"` and finds it here. Sources: the code of arXiv 2402.08582
-(FESS) and of arXiv 2407.06176 (CWCD and its baselines).
+(FESS), of arXiv 2407.06176 (CWCD and its baselines) and of arXiv 2108.01405 (region-wise losses).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.maps.region_wise import signed_distance
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.target import Convention, Target
 
@@ -58,3 +59,14 @@ def foreground_as_regions(net_output: Tensor, target: Target) -> tuple[Tensor, T
 def _pooled(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) -> Tensor:
     hit, astray = hit.sum(), missed.sum() + false
     return astray / (2 * hit + astray + smooth)
+
+
+def boundary_map(target: Target) -> Tensor:
+    """Signed distances in voxels; an absent class has the map of the class before it, the first one 0 (arXiv 2108.01405)."""
+    signed = signed_distance(target, None)
+    present = target.one_hot.flatten(2).any(2)
+    maps: list[Tensor] = []
+    for channel, there in zip(signed.unbind(1), present.unbind(1), strict=True):
+        before = maps[-1] if maps else torch.zeros_like(channel)
+        maps.append(torch.where(there.view(-1, *[1] * (channel.ndim - 1)), channel, before))
+    return torch.stack(maps, 1)

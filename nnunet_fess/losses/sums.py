@@ -90,6 +90,7 @@ def class_sums(
     contour: Tensor | None = None,
     weight: Tensor | None = None,
     phi: Tensor | None = None,
+    background: bool = False,
 ) -> ClassSums:
     """Sum up logits against a target in float32 (float64 stays), whatever autocast says.
 
@@ -99,6 +100,7 @@ def class_sums(
         contour: bool (B, 1, *spatial), for regions (B, C, *spatial): divides the voxels into two parts.
         weight: of the cross entropy, (B, 1, *spatial), for regions (B, 1 or C, *spatial); 1 if None.
         phi: φ, any floating (B, C, *spatial): multiplies the probabilities of `mapped`.
+        background: class 0 of a label map counts like the others.
     """
     with torch.autocast(device_type=net_output.device.type, enabled=False):
         logits = net_output.flatten(2)
@@ -114,7 +116,8 @@ def class_sums(
         classes = target.classes.flatten(2)
         if target.is_label_map:
             hit, missed, false, entropy, mapped = _softmax_sums(logits, classes, valid, contour, weight, phi)
-            return ClassSums(hit[..., 1:], missed[..., 1:], false[:, 1:], entropy, summands, mapped)
+            first = 0 if background else 1
+            return ClassSums(hit[..., first:], missed[..., first:], false[:, first:], entropy, summands, mapped)
         sums = _sigmoid_sums(logits, classes, valid, contour, weight, phi)
         return ClassSums(*sums[:4], summands * classes.shape[1], sums[4])
 

@@ -45,10 +45,16 @@ class SumsLoss(SpatialLoss):
         self.convention = convention
         self.batch_dice = batch_dice
         self.smooth = smooth
+        self.do_bg = False
 
     def components(self, net_output: Tensor, target: Target, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """The formula's values."""
-        sums = class_sums(net_output, target, **{name: maps[name] for name in ("contour", "weight", "phi") if name in maps})
+        sums = class_sums(
+            net_output,
+            target,
+            **{name: maps[name] for name in ("contour", "weight", "phi") if name in maps},
+            background=self.do_bg,
+        )
         sums = sums.over_batch(self.batch_dice, self.distributed)
         return self.formula(sums) if self.convention == "paper" else self.released_formula(sums)
 

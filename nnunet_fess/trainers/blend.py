@@ -18,6 +18,7 @@ class Blend(nn.Module):
         weights: name → w_k, or a function that tells them at the time of the call; a loss with weight 0 is not computed.
 
     Attributes:
+        weighing: what was given as weights.
         latest: name → w_k L_k of the latest call, without gradient; they add up to what it returned.
 
     Raises:
@@ -28,13 +29,13 @@ class Blend(nn.Module):
         super().__init__()
         self.losses = nn.ModuleDict(dict(losses))
         self.scheduled = callable(weights)
-        self._weights = weights
+        self.weighing = weights
         self.latest: dict[str, Tensor] = {}
         self.weights()
 
     def weights(self) -> dict[str, float]:
         """w_k, now."""
-        weights = dict(self._weights() if callable(self._weights) else self._weights)
+        weights = dict(self.weighing() if callable(self.weighing) else self.weighing)
         if weights.keys() != set(self.losses) or not any(weights.values()):
             raise ValueError(f"weights of {sorted(self.losses)} expected, not all of them 0. Got: {weights}")
         return weights

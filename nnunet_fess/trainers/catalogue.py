@@ -70,11 +70,39 @@ LEVEL = Option(
     at_least(1),
 )
 
+ALPHA = Option(
+    "alpha",
+    "alphaX",
+    0.5,
+    "α: share of the region's loss, the map's gets the rest",
+    accepts=between(0, 1),
+    excludes=frozenset({"equal", "gradual", "linear", "step", "cosine", "balanced"}),
+)
+
+
+def _schedule(key: str, text: str) -> Option:
+    others = {"alpha", "equal", "gradual", "linear", "step", "cosine", "balanced"} - {key}
+    return Option(key, key, False, text, "switch", excludes=frozenset(others))
+
+
+SCHEDULES = (
+    _schedule("equal", "region and map both weigh 1"),
+    _schedule("gradual", "α falls from 1 by 1/epochs each epoch, not below 0.01 (region-wise paper)"),
+    _schedule("linear", "α falls from 1 in the first epoch to 0 in the last"),
+    _schedule("step", "α is 1, ¾, ½, ¼, 0, each for a fifth of the epochs"),
+    _schedule("cosine", "α falls from 1 to 0 along half a cosine (GSL paper)"),
+    _schedule("balanced", "α makes both means of the epoch before equal (Hausdorff paper)"),
+)
+CAP = Option("cap", "capX", None, "mm; what is further from a border counts as if it were that far", accepts=above(0))
+
 # The order here is the one canonical order of suffixes in a name; options of other packages' terms come before those that
 # every trainer has. A new option takes any place: it moves no other.
 OPTIONS: tuple[Option, ...] = (
     LAMBDA,
     CONTOUR_SHARE,
+    ALPHA,
+    *SCHEDULES,
+    CAP,
     CONTOUR,
     MM,
     EROSIONS,
@@ -140,9 +168,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 # What a combination brings along, whatever its terms: every feature term is weighed against the spatial loss by λ, and a map
-# with a region would be blended by options of this kind.
+# with a region is blended with it by α.
 OF_FEATURES: tuple[Option, ...] = (LAMBDA,)
-OF_BLENDS: tuple[Option, ...] = ()
+OF_BLENDS: tuple[Option, ...] = (ALPHA, *SCHEDULES)
 
 _TERMS = "nnunet_fess.trainers.terms"
 _WIDTH = (MM, EROSIONS, ADAPTIVE)
@@ -171,8 +199,26 @@ REGION: dict[str, RegionTerm] = _by_name(
         "cross entropy weighted by the distance to the two nearest structures (U-Net paper)",
         f"{_TERMS}:distance_weighted",
     ),
+    RegionTerm("Focal", "focal loss, γ = 2", f"{_TERMS}:focal"),
+    RegionTerm("WCE", "cross entropy, every class present with the same share", f"{_TERMS}:weighted_cross_entropy"),
+    RegionTerm("TopK", "cross entropy of the hardest 10 % of the voxels", f"{_TERMS}:top_k"),
+    RegionTerm("Tversky", "Tversky loss: what is missed weighs 0.7, what is too much 0.3", f"{_TERMS}:tversky"),
+    RegionTerm("FocalTversky", "focal Tversky loss, γ = 4/3", f"{_TERMS}:focal_tversky"),
+    RegionTerm("DiceTopK", "Dice + TopK", f"{_TERMS}:dice_top_k"),
+    RegionTerm("DiceFocal", "Dice + focal", f"{_TERMS}:dice_focal"),
+    RegionTerm("GDLFocal", "generalised Dice + focal", f"{_TERMS}:gdl_focal"),
 )
-MAP: dict[str, MapTerm] = _by_name()
+MAP: dict[str, MapTerm] = _by_name(
+    MapTerm("RRW", "rectified region-wise loss: probabilities times -d / max d inside of a class, 1 outside", f"{_TERMS}:rrw"),
+    MapTerm("Boundary", "boundary loss: probabilities times signed distances", f"{_TERMS}:boundary", (CAP,)),
+    MapTerm("ActiveContour", "region-wise loss with the map -1 inside of a class, 1 outside", f"{_TERMS}:active_contour"),
+    MapTerm("GSL", "generalised surface loss: squared distances, classes weighted by 1 / volume²", f"{_TERMS}:gsl", (CAP,)),
+    MapTerm("FuzzyRough", "squared errors, less of them right at a border", f"{_TERMS}:fuzzy_rough"),
+    MapTerm("HausdorffDT", "squared errors times squared distances, of truth and prediction", f"{_TERMS}:hausdorff_dt", (CAP,)),
+    MapTerm("HausdorffOS", "squared errors times squared distances of the truth", f"{_TERMS}:hausdorff_os", (CAP,)),
+    MapTerm("HausdorffER", "squared errors by how many erosions they survive", f"{_TERMS}:hausdorff_er"),
+    MapTerm("HausdorffCV", "squared errors by the balls that fit", f"{_TERMS}:hausdorff_cv"),
+)
 FEATURE: dict[str, FeatureTerm] = _by_name(
     FeatureTerm(
         "FESS",
@@ -198,6 +244,9 @@ FEATURE: dict[str, FeatureTerm] = _by_name(
 )
 # The paper's FESS is Dice + feature term, hence a feature name alone means "with Dice".
 _IMPLIED_REGION = "Dice"
+
+# Their authors use them with a region loss only.
+_UNSTABLE_ALONE = frozenset({"Boundary", "HausdorffDT", "HausdorffOS", "HausdorffER", "HausdorffCV"})
 
 # What a term was called before → what it is called now. Names that hold the old word stay names of trainers for ever: results
 # and checkpoints lie under them.
@@ -230,6 +279,16 @@ class Loss:
         spatial = [term.summary for term in (self.region, self.map) if term is not None]
         summary = spatial[0] if len(spatial) == 1 else " and ".join(f"({part})" for part in spatial)
         return summary if self.feature is None else f"λ·({summary}) + (1 - λ)·({self.feature.summary})"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a training with it should be told."""
+        if self.map is not None and self.region is None and self.map.name in _UNSTABLE_ALONE:
+            return [
+                f"{self.map.name} alone is known not to converge on real data; its authors add a region loss "
+                f"(arXiv 1812.07032, 1904.10030). Try {PREFIX}{self.map.name}DiceCE_gradual."
+            ]
+        return []
 
     @cached_property
     def options(self) -> tuple[Option, ...]:

@@ -13,6 +13,7 @@ from nnunet_fess.trainers.components import FEATURE, SPATIAL, Components
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, TrainingPass
 from nnunet_fess.trainers.features import FeatureTerm
 from nnunet_fess.trainers.parts import Parts
+from nnunet_fess.trainers.schedules import RegionAndMap
 
 # The factor PyTorch's GradScaler starts with: half-precision gradients of an unscaled loss would round to zero.
 _LOSS_SCALE = 2.0**16
@@ -45,6 +46,9 @@ class ComposedLoss(nn.Module):
         self._weight = weight
         self.components = Components()
         self._parts = Parts(spatial)
+        for module in spatial.modules():
+            if isinstance(module, Blend) and isinstance(module.weighing, RegionAndMap):
+                module.weighing.history = lambda: self.components.history
 
     @property
     def weight(self) -> float:

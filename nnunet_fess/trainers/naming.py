@@ -56,7 +56,8 @@ class TrainerName:
     def remarks(self) -> list[str]:
         """What a user should know about values that are allowed and rarely meant, such as λ = 0."""
         settings = self.settings
-        return [text for option in self.loss.options for value, text in option.remarks if settings[option.key] == value]
+        said = [text for option in self.loss.options for value, text in option.remarks if settings[option.key] == value]
+        return [*self.loss.remarks, *said]
 
     def __getitem__(self, key: str) -> Value | None:
         """The value of an option, spelt out or default."""

@@ -12,22 +12,47 @@ from nnunet_fess.losses import (
     CrossEntropyLoss,
     CWCDLoss,
     DiceCELoss,
+    DiceFocalLoss,
     DiceLoss,
+    DiceTopKLoss,
     DistanceWeightedCrossEntropyLoss,
+    FocalLoss,
+    FocalTverskyLoss,
+    FuzzyRoughLoss,
+    GDLFocalLoss,
     GDLoss,
+    GeneralizedSurfaceLoss,
+    HausdorffCVLoss,
+    HausdorffDTLoss,
+    HausdorffERLoss,
+    RegionWiseLoss,
     SeparableDiceLoss,
+    TopKLoss,
+    TverskyLoss,
+    WeightedCrossEntropyLoss,
 )
 from nnunet_fess.losses.feature.class_means import MOST_REGIONS
 from nnunet_fess.plugin import FeatureHost, Host, Settings
+from nnunet_fess.trainers.blend import Blend
+from nnunet_fess.trainers.catalogue import REGION
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.features import FeatureTerm, FESSFeature, SupConFeature, TwoViewsFeature
 from nnunet_fess.trainers.naming import TrainerName
+from nnunet_fess.trainers.schedules import RegionAndMap
 
 
 def spatial_loss(name: TrainerName, host: Host) -> nn.Module:
     """The loss of the network's output at one scale: that of the region, of the map, or both blended."""
-    (term,) = (term for term in (name.loss.map, name.loss.region) if term is not None)
-    return term.make(name.settings_of(term), host)
+    region, map_ = (
+        None if term is None else term.make(name.settings_of(term), host) for term in (name.loss.region, name.loss.map)
+    )
+    if region is None or map_ is None:
+        (alone,) = (made for made in (region, map_) if made is not None)
+        return alone
+    assert name.loss.map is not None
+    # nnU-Net's own loss ends at -1, since its Dice is negative.
+    floor = -1.0 if host.own_loss is not None and name.loss.region is REGION["DiceCE"] else 0.0
+    return Blend({"region": region, "map": map_}, RegionAndMap(name.settings_of(name.loss.map), host, floor))
 
 
 def feature_loss(name: TrainerName, host: FeatureHost) -> FeatureTerm:
@@ -95,6 +120,98 @@ def _contour(settings: Settings, host: Host) -> dict[str, Any]:
     in_voxels = settings.has("erosions")
     width = {"iterations": settings.whole("erosions")} if in_voxels else {"thickness_mm": settings.number("mm"), **host.grid}
     return {**width, "adaptive": settings.switch("adaptive")}
+
+
+def focal(settings: Settings, host: Host) -> nn.Module:
+    """Focal loss."""
+    return FocalLoss(**host.common)
+
+
+def weighted_cross_entropy(settings: Settings, host: Host) -> nn.Module:
+    """Class-weighted cross entropy."""
+    return WeightedCrossEntropyLoss(**host.common)
+
+
+def top_k(settings: Settings, host: Host) -> nn.Module:
+    """Cross entropy of the hardest voxels."""
+    return TopKLoss(**host.common)
+
+
+def tversky(settings: Settings, host: Host) -> nn.Module:
+    """Tversky loss."""
+    return TverskyLoss(**host.dice)
+
+
+def focal_tversky(settings: Settings, host: Host) -> nn.Module:
+    """Focal Tversky loss."""
+    return FocalTverskyLoss(**host.dice)
+
+
+def dice_top_k(settings: Settings, host: Host) -> nn.Module:
+    """Dice and TopK."""
+    return DiceTopKLoss(**host.dice)
+
+
+def dice_focal(settings: Settings, host: Host) -> nn.Module:
+    """Dice and focal loss."""
+    return DiceFocalLoss(**host.dice)
+
+
+def gdl_focal(settings: Settings, host: Host) -> nn.Module:
+    """Generalised Dice and focal loss."""
+    return GDLFocalLoss(**host.dice)
+
+
+# Maps
+
+
+def rrw(settings: Settings, host: Host) -> nn.Module:
+    """Rectified region-wise loss."""
+    return RegionWiseLoss("rrw", **host.grid, **host.common)
+
+
+def boundary(settings: Settings, host: Host) -> nn.Module:
+    """Boundary loss."""
+    return RegionWiseLoss("boundary", cap=_cap(settings), **host.grid, **host.common)
+
+
+def active_contour(settings: Settings, host: Host) -> nn.Module:
+    """Region-wise loss with the active-contour map."""
+    return RegionWiseLoss("active_contour", **host.grid, **host.common)
+
+
+def gsl(settings: Settings, host: Host) -> nn.Module:
+    """Generalised surface loss."""
+    return GeneralizedSurfaceLoss(cap=_cap(settings), **host.grid, **host.dice)
+
+
+def fuzzy_rough(settings: Settings, host: Host) -> nn.Module:
+    """Fuzzy-rough boundary loss."""
+    return FuzzyRoughLoss(**host.grid, **host.common)
+
+
+def hausdorff_dt(settings: Settings, host: Host) -> nn.Module:
+    """Hausdorff loss by distance transforms."""
+    return HausdorffDTLoss(cap=_cap(settings), **host.grid, **host.common)
+
+
+def hausdorff_os(settings: Settings, host: Host) -> nn.Module:
+    """Hausdorff loss by the distance transform of the truth."""
+    return HausdorffDTLoss(one_sided=True, cap=_cap(settings), **host.grid, **host.common)
+
+
+def hausdorff_er(settings: Settings, host: Host) -> nn.Module:
+    """Hausdorff loss by erosion."""
+    return HausdorffERLoss(stretch=True, **host.common)
+
+
+def hausdorff_cv(settings: Settings, host: Host) -> nn.Module:
+    """Hausdorff loss by convolutions."""
+    return HausdorffCVLoss(**host.grid, **host.common)
+
+
+def _cap(settings: Settings) -> float | None:
+    return settings.number("cap") if settings.has("cap") else None
 
 
 # Features

@@ -20,8 +20,8 @@ _CONTOURS = {
     "adaptive": losses.Contour(2, adaptive=True),
     "mm": losses.Contour(thickness_mm=1.0, spacing=(1.0, 1.0, 1.0)),
 }
-# Its docstring says why: it rewards an empty patch with -1.
-_FOR_COMPARISON_ONLY = {"GDLoss released"}
+# Their docstrings say why: they may be negative.
+_FOR_COMPARISON_ONLY = {"GDLoss released", "RegionWiseLoss released"}
 
 
 class WithEmbeddings(nn.Module):
