@@ -303,10 +303,9 @@ class Loss:
                 if option.key not in found and option.word.lower() not in words:
                     found[option.key] = replace(option, default=term.default(option))
                     words.add(option.word.lower())
-        built_in = {option.key for option in OPTIONS}
         return (
-            *(found[key] for key in dict.fromkeys(option.key for option in OPTIONS) if key in found),
-            *(option for key, option in found.items() if key not in built_in),
+            *(found[ours.key] for ours in OPTIONS if ours.key in found and found[ours.key].says_the_same_as(ours)),
+            *(option for option in found.values() if not any(option.says_the_same_as(ours) for ours in OPTIONS)),
             *(option for option in OPTIONS if option.everywhere),
         )
 

@@ -21,7 +21,7 @@ from types import ModuleType
 
 from nnunet_fess import __version__
 from nnunet_fess.plugin import KNOWN_CONTRACTS, FeatureTerm, MapTerm, Option, RegionTerm, Term
-from nnunet_fess.trainers.catalogue import BUILT_IN, OF_FEATURES, OPTIONS, PREFIX, RENAMED, Catalogue, Loss
+from nnunet_fess.trainers.catalogue import BUILT_IN, OF_BLENDS, OF_FEATURES, OPTIONS, PREFIX, RENAMED, Catalogue, Loss
 
 GROUP = "nnunet_fess.terms"
 VARIABLE = "nnUNet_fess_terms"
@@ -250,7 +250,9 @@ def _unfit_options(term: Term) -> str | None:
         if not {option.key, option.word.lower()}.isdisjoint(words):
             return f"option _{option.form}: two options have that key or that word"
         words |= {option.key, option.word.lower()}
-        for ours in OPTIONS:
+        # With a term of ours in one name, the first term's option counts, as with SDL's λ. These are in every such name:
+        always = {"feature": OF_FEATURES, "map": OF_BLENDS, "region": ()}[term.slot]
+        for ours in (*always, *(option for option in OPTIONS if option.everywhere)):
             same = ours.key == option.key or ours.word.lower() == option.word.lower() or re.fullmatch(ours.pattern, option.form)
             if same and not ours.says_the_same_as(option):
                 return f"option _{option.form}: nnunet-fess has _{ours.form} with another meaning; take another key and word"

@@ -77,6 +77,17 @@ def test_a_map_and_a_feature_term_are_composed_as_ours(offer):
     assert [each.name for each in parse("nnUNetTrainerMyContrastMyMapCE").loss.terms] == ["MyContrast", "MyMap", "CE"]
 
 
+def test_a_word_that_a_term_of_ours_has_too_is_that_of_the_first_term_in_a_name(offer):
+    option = 'Option("alpha", "alphaX", 0.3, "mine"), Option("temp", "tempX", 3.0, "mine")'
+    offer(mine=term("Mine", more=f", options=({option})"))
+    read = parse("nnUNetTrainerMine_alpha0p4_temp2_3epochs")
+    assert dict(read.settings_of(read.loss.region)) == {"alpha": 0.4, "temp": 2.0}
+    assert [each.form for each in read.loss.options][:3] == ["alphaX", "tempX", "Nepochs"]
+    both = parse("nnUNetTrainerSupConMine_temp0p2_alpha0p4")
+    assert both.settings_of(both.loss.feature).number("temp") == 0.2
+    assert dict(both.settings_of(both.loss.region)) == {"alpha": 0.4, "temp": 3.0}
+
+
 def test_existing_trainers_keep_name_options_and_order(offer):
     before = {name: [option.form for option in loss.options] for name, loss in LOSSES.items()}
     offer(mine=GOOD, more=term("Aaa", "FeatureTerm"))
@@ -97,9 +108,11 @@ def test_existing_trainers_keep_name_options_and_order(offer):
         (term("DiceCELoss"), "begins like, a trainer of nnU-Net's own"),
         (term("noMirroring"), "a trainer of nnU-Net's own"),
         (HEAD + 'TERMS = (RegionTerm("A", "a", print), RegionTerm("A", "b", print))', "TERMS has that name twice"),
-        (term("Mine", more=', options=(Option("l", "lambdaX", 1.0, "h"),)'), "nnunet-fess has _lambdaX with another meaning"),
-        (term("Mine", more=', options=(Option("l", "Xlambda", 1.0, "h"),)'), "nnunet-fess has _lambdaX with another meaning"),
-        (term("Mine", more=', options=(Option("mm", "widthX", 1.0, "h"),)'), "nnunet-fess has _Xmm with another meaning"),
+        (
+            term("Mine", "FeatureTerm", ', options=(Option("l", "lambdaX", 1.0, "h"),)'),
+            "nnunet-fess has _lambdaX with another meaning",
+        ),
+        (term("Mine", more=', options=(Option("epochs", "eX", 1.0, "h"),)'), "nnunet-fess has _Nepochs with another meaning"),
         (term("Mine", more=', options=(Option("s", "seed3", False, "h", "switch"),)'), "nnunet-fess has _seedN"),
         (term("Mine", more=', options=(Option("s", "sX", 1.0, "h", everywhere=True),)'), "everywhere is for the options of"),
         (term("Mine", more=', options=("gammaX",)'), "options must be of the class Option. Got: str"),
