@@ -50,6 +50,8 @@ class ContourWeightedCrossEntropyLoss(ContourLoss):
     Source: arXiv 2407.06176, equation of CWCE.
     """
 
+    overlap = False
+
     def __init__(
         self,
         contour_weight: float = 2.0,

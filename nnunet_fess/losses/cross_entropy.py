@@ -33,6 +33,8 @@ class CrossEntropyLoss(SumsLoss):
         tensor(0.6931)
     """
 
+    overlap = False
+
     def __init__(self, **common: Unpack[Common]) -> None:
         super().__init__(**common)
 

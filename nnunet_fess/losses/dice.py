@@ -58,6 +58,8 @@ class DiceLoss(SumsLoss):
         tensor(0.3333)
     """
 
+    entropy = False
+
     def __init__(
         self,
         convention: Convention = "paper",

@@ -46,6 +46,8 @@ class DistanceWeightedCrossEntropyLoss(VoxelLoss):
     baseline and then does not use it.
     """
 
+    overlap = False
+
     def __init__(
         self,
         w0: float = 10.0,

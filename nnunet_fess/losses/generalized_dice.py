@@ -41,6 +41,8 @@ class GDLoss(SumsLoss):
     Source: Sudre et al. 2017, arXiv 1707.03237; there background counts as a class, too.
     """
 
+    entropy = False
+
     def __init__(
         self,
         convention: Convention = "paper",

@@ -57,6 +57,8 @@ class SeparableDiceLoss(ContourLoss):
     Source: arXiv 2407.06176, equation of SDL.
     """
 
+    entropy = False
+
     def __init__(
         self,
         contour_fraction: float = 0.5,

@@ -6,8 +6,9 @@ Dice and cross entropy, contour-weighted or not, need of the probabilities p and
     cross_entropy_r = Σ_{i in part r} w_i CE_i                                               mapped_j = Σ_i φ_ij p_ij
 
 where the parts r divide the voxels into the contour and the rest. A loss is a formula on these few numbers, left to
-autograd; what touches every voxel is here. The softmax is shared by all components, and disjoint labels are gathered rather
-than turned into one-hot channels: the memory kept for the backward pass is one set of probabilities.
+autograd; what touches every voxel is here, block by block (`nnunet_fess.losses.blocks`). The softmax is shared by all
+components, disjoint labels are gathered rather than turned into one-hot channels, and nothing is kept for the backward pass
+but the logits: to compute a block's probabilities again takes no longer than to fetch them from memory.
 
 Nothing is subtracted that could be summed directly. 1 - p of what is true is the sum of what the other classes got, false is
 summed where the class is not, and a Dice ratio's complement is (missed + false) / (2 hit + missed + false): where a
@@ -16,21 +17,22 @@ prediction is nearly perfect, float32 keeps the digits of what is left to learn,
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from nnunet_fess.losses.blocks import Index, blocks, in_blocks
 from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.target import Target
 
 
 class ClassSums(NamedTuple):
     """Sums over the valid voxels, for the M classes that Dice counts (no background in a label map).
+
+    What was not asked for is NaN.
 
     Attributes:
         hit: (B, R, M) Σ p·g within each part. R = 2, [rest, contour], if a contour was given, else 1.
@@ -90,7 +92,10 @@ def class_sums(
     contour: Tensor | None = None,
     weight: Tensor | None = None,
     phi: Tensor | None = None,
+    *,
     background: bool = False,
+    overlap: bool = True,
+    entropy: bool = True,
 ) -> ClassSums:
     """Sum up logits against a target in float32 (float64 stays), whatever autocast says.
 
@@ -101,81 +106,186 @@ def class_sums(
         weight: of the cross entropy, (B, 1, *spatial), for regions (B, 1 or C, *spatial); 1 if None.
         phi: φ, any floating (B, C, *spatial): multiplies the probabilities of `mapped`.
         background: class 0 of a label map counts like the others.
+        overlap: whether hit, missed and false are wanted.
+        entropy: whether the cross entropy is.
     """
     with torch.autocast(device_type=net_output.device.type, enabled=False):
         logits = net_output.flatten(2)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
+        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
         valid, contour, weight, phi = (None if x is None else x.flatten(2) for x in (target.valid, contour, weight, phi))
-        if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
-            logits = logits.masked_fill(~valid, 0)
-            weight = valid if weight is None else weight * valid
-            phi = None if phi is None else phi * valid
-        weight, phi = (None if x is None else x.to(logits.dtype) for x in (weight, phi))
-        summands = target.classes[:, :1].numel() if valid is None else valid.sum()
-        summands = torch.as_tensor(summands, dtype=logits.dtype, device=logits.device)
-        classes = target.classes.flatten(2)
-        if target.is_label_map:
-            hit, missed, false, entropy, mapped = _softmax_sums(logits, classes, valid, contour, weight, phi)
+        weight, phi = (None if x is None else x.to(dtype) for x in (weight, phi))
+        summands = logits[:, :1].numel() if valid is None else valid.sum()
+        summands = torch.as_tensor(summands, dtype=dtype, device=logits.device)
+        # A CPU turns bytes into floats five times as fast as bools.
+        classes = _bytes(target.classes.flatten(2))
+        contour = None if contour is None else _bytes(contour)
+        # Of two classes that compete one is enough: its probability is the sigmoid of the difference of their logits.
+        pair = target.is_label_map and target.num_classes == 2 and phi is None and not background
+        sums = _Softmax if target.is_label_map and not pair else _Sigmoid
+        hit, missed, false, entropies, mapped = sums.apply(
+            logits, classes, contour, valid, weight, phi, pair, overlap, entropy, dtype
+        )
+        if target.is_label_map and not pair:
             first = 0 if background else 1
-            return ClassSums(hit[..., first:], missed[..., first:], false[:, first:], entropy, summands, mapped)
-        sums = _sigmoid_sums(logits, classes, valid, contour, weight, phi)
-        return ClassSums(*sums[:4], summands * classes.shape[1], sums[4])
+            hit, missed, false = hit[..., first:], missed[..., first:], false[:, first:]
+        return ClassSums(hit, missed, false, entropies, summands * classes.shape[1], None if phi is None else mapped)
 
 
-def _softmax_sums(
-    logits: Tensor, labels: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None, phi: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-    batch, classes, voxels = logits.shape
-    shape = (batch, 1 if contour is None else 2, classes)
-    last, device = math.prod(shape), labels.device
-    # One bin per sample, part and class; ignored voxels go to an extra bin that nobody reads.
-    small = torch.uint8 if last < 256 else torch.int64
-    bins = torch.arange(0, last, shape[1] * classes, device=device, dtype=small).view(batch, 1, 1) + labels.to(small)
-    if contour is not None:
-        bins.add_(contour.to(small), alpha=classes)
-    if valid is not None:
-        bins.masked_fill_(~valid, last)
-    bins = bins.long()
-    # Where in the flattened logits each voxel's own class is: one axis is far faster to gather from than three.
-    own_class = torch.arange(batch * voxels, device=device).view(batch, 1, voxels)
-    own_class.add_(torch.arange(batch, device=device).view(batch, 1, 1), alpha=(classes - 1) * voxels)
-    own_class = own_class.add_(labels, alpha=voxels).flatten()
-    result: tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None] = _SoftmaxSums.apply(
-        logits, own_class, bins, shape, None if valid is None else valid.to(logits.dtype), weight, phi
-    )
-    return result
+def _bytes(x: Tensor) -> Tensor:
+    return x.contiguous().view(torch.uint8) if x.dtype == torch.bool else x
 
 
-def sum_bins(values: Tensor, bins: Tensor, shape: tuple[int, int, int], scatter: bool | None = None) -> Tensor:
-    """Σ of the values in each bin.
+def _part(x: Tensor | None, index: Index) -> Tensor | None:
+    return None if x is None else x[index[0], ..., index[1]]
 
-    Args:
-        values: (B, 1, voxels), floating or int64.
-        bins: (B, 1, voxels) int64, indices into the flattened result; one past its end: left out.
-        shape: of the result, (B, R, C).
-        scatter: how. True: one pass that adds each value to its bin, in float64, for a running float32 sum loses digits
-            after 10^5 terms. False: a masked sum per class, because the threads of a GPU would queue for the few bins.
-            None: by device.
+
+def _collect(results: list[Tensor], where: list[Index], samples: int) -> Tensor:
+    """(B, …) of what the blocks found, added up in float64."""
+    if isinstance(where[0][0], slice):
+        return results[0]
+    found = torch.stack(results)
+    return found.double().view(samples, -1, *found.shape[1:]).sum(1)
+
+
+def _dots(first: Tensor, second: Tensor) -> Tensor:
+    """Scalar products along the last axis; not by the BLAS, whose threads and whose alignment would change the last digit."""
+    return (first * second).sum(-1)
+
+
+class _Sigmoid(Function):
+    """The sums of p = sigmoid(x), every channel against its own region g; or of the second of two classes that compete.
+
+    With z = -x in the region and x elsewhere, wrong = sigmoid(z) and right = sigmoid(-z) are the probabilities of the wrong and
+    the right answer, each with all its digits, and log(1 + wrong / right) is the cross entropy. With upstream gradients t
+    (false outside, missed minus hit in the part inside), c (Σ w·CE) and m (of mapped),
+
+        ∂/∂z = wrong (right t + c w)      and      ∂/∂x = ±∂/∂z + p (1 - p) m φ
     """
-    if bins.device.type == "cpu" if scatter is None else scatter:
-        total = bins.new_zeros(math.prod(shape) + 1, dtype=torch.float64 if values.is_floating_point() else values.dtype)
-        total.scatter_add_(0, bins.flatten(), values.flatten().to(total.dtype))
-        return total[:-1].view(shape).to(values.dtype)
-    numbers = torch.arange(math.prod(shape), device=bins.device).view(*shape, 1)
-    return torch.stack([torch.where(bins == part, values, 0).sum(2) for part in numbers.unbind(1)], 1)
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        regions: Tensor,
+        contour: Tensor | None,
+        valid: Tensor | None,
+        weight: Tensor | None,
+        phi: Tensor | None,
+        pair: bool,
+        overlap: bool,
+        entropy: bool,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, regions, contour, valid, weight, phi)
+        ctx.options = pair, overlap, entropy, dtype
+        parts, channels = 1 if contour is None else 2, regions.shape[1]
+        nothing = torch.full((), torch.nan, dtype=dtype, device=logits.device)
+
+        def work(index: Index) -> Tensor:
+            g, _, z = _signed(logits, regions, valid, pair, dtype, index)
+            w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
+            c = None if c is None else c.to(dtype).expand_as(z)
+            wrong, right = z.sigmoid(), z.neg().sigmoid_()
+            found = []
+            if overlap:
+                inside = [g] if c is None else [g - g * c, g * c]
+                outside = 1 - g if counts is None else (1 - g) * counts
+                found += [_dots(right, x) for x in inside] + [_dots(wrong, x) for x in inside] + [_dots(wrong, outside)]
+            if entropy:
+                ce = _log1p_odds(wrong, right, z)
+                ce = ce if w is None else ce * w
+                ce = ce if counts is None else ce * counts
+                found += [ce.sum(-1)] if c is None else [_dots(ce, 1 - c), _dots(ce, c)]
+            if phi is not None:
+                p = torch.lerp(wrong, right, g)
+                found.append(_dots(p if counts is None else p * counts, phi[index[0], ..., index[1]]))
+            return torch.stack(found, -1)
+
+        where = blocks(logits, channels)
+        sums = _collect(in_blocks(work, where), where, len(logits)).to(dtype).movedim(-1, 1)  # (B, sums, channels)
+        if not overlap:
+            unknown = nothing.expand(len(logits), 2 * parts + 1, channels)
+            sums = torch.cat((unknown, sums), 1)
+        hit, missed, false, rest = sums.tensor_split((parts, 2 * parts, 2 * parts + 1), 1)
+        entropies = rest[:, :parts].sum((0, 2)) if entropy else nothing.expand(parts).clone()
+        mapped = nothing.clone() if phi is None else rest[:, -1].contiguous()
+        return hit.contiguous(), missed.contiguous(), false[:, 0].contiguous(), entropies, mapped
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, to_hit: Tensor, to_missed: Tensor, to_false: Tensor, to_entropy: Tensor, to_mapped: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        logits, regions, contour, valid, weight, phi = ctx.saved_tensors
+        pair, overlap, entropy, dtype = ctx.options
+        grad = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        inside = (to_missed - to_hit)[..., None]  # (B, parts, channels, 1)
+
+        def work(index: Index) -> None:
+            g, sign, z = _signed(logits, regions, valid, pair, dtype, index)
+            sample = index[0]
+            w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
+            c = None if c is None else c.to(dtype)
+            wrong = z.sigmoid()
+            slope: Tensor | None = None
+            if overlap or phi is not None:
+                right = z.neg().sigmoid_()
+            if overlap:
+                own = (
+                    inside[sample, ..., 0, :, :]
+                    if c is None
+                    else _mix(inside[sample, ..., 0, :, :], inside[sample, ..., 1, :, :], c)
+                )
+                slope = _mix(to_false[sample, :, None], own, g).mul_(right)
+            if entropy:
+                ce = to_entropy[0] if c is None else _mix(to_entropy[0], to_entropy[1], c)
+                ce = ce if w is None else ce * w
+                slope = ce if slope is None else slope.add_(ce)
+            result = torch.zeros_like(z) if slope is None else (wrong * slope).mul_(sign)
+            if phi is not None:
+                result += (wrong * right).mul_(to_mapped[sample, :, None]).mul_(phi[sample, ..., index[1]])
+            if counts is not None:
+                result *= counts
+            out = grad[sample, ..., index[1]]
+            if pair:
+                out[..., 1:, :].copy_(result)
+                out[..., :1, :].copy_(result.neg_())
+            else:
+                out.copy_(result)
+
+        with torch.autocast(device_type=logits.device.type, enabled=False):
+            in_blocks(work, blocks(logits, regions.shape[1]))
+        return grad, *[None] * 9
 
 
-def _own_entropy(logits: Tensor, probability: Tensor, own_class: Tensor, wrong: Tensor) -> Tensor:
-    """-log p of each voxel's own class, precise where that is nearly certain and where it underflows."""
-    # By way of the largest class, whose probability cannot underflow; cheaper than all of log p.
-    entropy = logits.amax(1).flatten()
-    entropy -= logits.flatten().index_select(0, own_class)
-    entropy -= probability.amax(1).log_().flatten()
-    entropy = entropy.view_as(wrong)
-    return torch.where(wrong < 0.5, -torch.log1p(-wrong.clamp_max(0.5)), entropy)
+def _signed(
+    logits: Tensor, regions: Tensor, valid: Tensor | None, pair: bool, dtype: torch.dtype, index: Index
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A block's region g, the sign 1 - 2g, and z: logits (…, channels, voxels) that count against the truth."""
+    g = regions[index[0], ..., index[1]].to(dtype)
+    x = logits[index[0], ..., index[1]].to(dtype)
+    if pair:
+        x = x[..., 1:, :] - x[..., :1, :]
+    if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
+        x = x.masked_fill(~valid[index[0], ..., index[1]], 0)
+    sign = torch.rsub(g, 1, alpha=2)
+    return g, sign, x * sign
 
 
-class _SoftmaxSums(Function):
+def _mix(elsewhere: Tensor, there: Tensor, mask: Tensor) -> Tensor:
+    """`there` where the mask is 1 and `elsewhere` where it is 0, exactly, however far apart they are."""
+    return torch.lerp(elsewhere, there, mask)
+
+
+def _log1p_odds(wrong: Tensor, right: Tensor, z: Tensor) -> Tensor:
+    """-log right = log(1 + wrong / right) = softplus(z): precise where it is small, finite where right underflows."""
+    on_cpu = z.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_cpu and not bool(z.amax() > 80):  # a GPU would have to wait for the answer
+        return (wrong / right).log1p_()
+    return torch.where(z > 80, z, (wrong / right.clamp_min(torch.finfo(z.dtype).tiny)).log1p_())
+
+
+class _Softmax(Function):
     """The sums of p = softmax(x) against the labels y.
 
     With upstream gradients f (of false), m (of mapped), t (missed minus hit in the bin of voxel i) and c (Σ w·CE),
@@ -189,120 +299,178 @@ class _SoftmaxSums(Function):
     def forward(
         ctx: Any,
         logits: Tensor,
-        own_class: Tensor,
-        bins: Tensor,
-        shape: tuple[int, int, int],
+        labels: Tensor,
+        contour: Tensor | None,
         valid: Tensor | None,
         weight: Tensor | None,
         phi: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        probability = torch.softmax(logits, 1)
-        own = probability.flatten().index_select(0, own_class).view_as(bins)
-        others = probability.flatten().index_fill_(0, own_class, 0).view_as(probability)
-        wrong = others.sum(1, keepdim=True)
-        entropy = _own_entropy(logits, torch.maximum(others.amax(1, keepdim=True), own), own_class, wrong)
-        right = torch.exp(-entropy)  # precise where p underflows in the softmax
-        hit, missed = sum_bins(right, bins, shape), sum_bins(wrong, bins, shape)
-        if valid is not None:
-            others.mul_(valid)
-            right, wrong = right * valid, wrong * valid
-        if weight is not None:
-            entropy = entropy * weight
-        mapped = None
-        if phi is not None:
-            own_phi = phi.flatten().index_select(0, own_class).view_as(bins)
-            mapped = (others * phi).sum(2).flatten()
-            places = torch.div(own_class, phi.shape[2], rounding_mode="floor")
-            mapped = mapped.index_add(0, places, (right * own_phi).flatten()).view(phi.shape[:2])
-        ctx.save_for_backward(others, right, wrong, own_class, bins, weight, phi)
-        ctx.shape = shape
-        return hit, missed, others.sum(2), _by_part(entropy, bins, shape), mapped
+        pair: bool,
+        overlap: bool,
+        entropy: bool,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, labels, contour, valid, weight, phi)
+        ctx.options = overlap, entropy, dtype
+        batch, classes, _ = logits.shape
+        parts = 1 if contour is None else 2
+        nothing = torch.full((), torch.nan, dtype=dtype, device=logits.device)
 
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, grad_hit: Tensor, grad_missed: Tensor, grad_false: Tensor, grad_entropy: Tensor, grad_mapped: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        others, right, wrong, own_class, bins, weight, phi = ctx.saved_tensors
-        with torch.autocast(device_type=others.device.type, enabled=False):
-            per_bin = torch.stack((grad_missed - grad_hit, grad_entropy[:, None].expand(ctx.shape))).flatten(1)
-            # The own class seen from any other one, and the weight of cross entropy, voxel by voxel.
-            own, entropy = (F.pad(x, (0, 1)).index_select(0, bins.flatten()).view_as(right) for x in per_bin)
-            if weight is not None:
-                entropy = entropy * weight
-            grad = grad_false[:, :, None] + own
+        def work(index: Index) -> Tensor:
+            x, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
+            w, c, counts, wrong = _part(weight, index), _part(contour, index), _part(valid, index), others.sum(-2, keepdim=True)
+            found = []
+            if overlap:
+                bins = _bins(labels, contour, valid, classes, index)
+                found += [sum_bins(own, bins, parts * classes), sum_bins(wrong, bins, parts * classes)]
+                found.append((others if counts is None else others * counts).sum(-1))
+            if entropy:
+                ce = _own_entropy(x, own, others, wrong, place)
+                ce = ce if w is None else ce * w
+                ce = ce if counts is None else ce * counts
+                there = None if c is None else c.to(dtype)
+                found += [ce.sum(-1)] if there is None else [_dots(ce, 1 - there), _dots(ce, there)]
             if phi is not None:
-                slope = grad_mapped[:, :, None] * phi  # type: ignore[index]
-                grad = grad + slope - slope.flatten().index_select(0, own_class).view_as(right)
-            common = (grad * others).sum(1, keepdim=True)
-            grad = (grad - common + entropy) * others
-            mine = -(right * common) - wrong * entropy
-            grad.view(-1).index_copy_(0, own_class, mine.flatten())
-        return grad, None, None, None, None, None, None
+                p = others.clone()
+                _add_at(p, place, own)
+                found.append(((p if counts is None else p * counts) * phi[index[0], ..., index[1]]).sum(-1))
+            return torch.cat([part.to(dtype) for part in found], -1)
 
-
-def _by_part(values: Tensor, bins: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """(R,) Σ of voxels' values within each part."""
-    return sum_bins(values, bins, shape).sum((0, 2)) if shape[1] > 1 else values.sum()[None]
-
-
-def _sigmoid_sums(
-    logits: Tensor, regions: Tensor, valid: Tensor | None, contour: Tensor | None, weight: Tensor | None, phi: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-    parts = [None] if contour is None else [~contour, contour]
-    result: tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None] = _SigmoidSums.apply(
-        logits, regions, None if valid is None else valid.to(logits.dtype), weight, phi, *parts
-    )
-    return result
-
-
-class _SigmoidSums(Function):
-    """The sums of p = sigmoid(x), every channel against its own region g.
-
-    With z = -x in the region and x elsewhere, sigmoid(z) is the probability of the wrong answer and softplus(z) the cross
-    entropy. With upstream gradients t (false, or missed minus hit in the part), c (Σ w·CE) and m (of mapped),
-
-        ∂/∂z = sigmoid(z) (sigmoid(-z) t + c w)      and      ∂/∂x += p (1 - p) m φ
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        logits: Tensor,
-        regions: Tensor,
-        valid: Tensor | None,
-        weight: Tensor | None,
-        phi: Tensor | None,
-        *parts: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        z = torch.where(regions, -logits, logits)
-        entropy = F.softplus(z, threshold=40)
-        entropy = entropy if weight is None else entropy * weight
-        wrong, right = z.sigmoid(), (-z).sigmoid()
-        if valid is not None:
-            wrong, right = wrong * valid, right * valid
-        inside = [regions if part is None else regions & part for part in parts]
-        hit, missed = (torch.stack([(x * mask).sum(2) for mask in inside], 1) for x in (right, wrong))
-        false = (wrong * ~regions).sum(2)
-        entropies = torch.stack([(entropy if part is None else entropy * part).sum() for part in parts])
-        mapped = None if phi is None else (torch.where(regions, right, wrong) * phi).sum(2)
-        ctx.save_for_backward(wrong, right, regions, weight, phi, *parts)
-        return hit, missed, false, entropies, mapped
+        where = blocks(logits, classes)
+        sums = _collect(in_blocks(work, where), where, batch).to(dtype)
+        sizes = [parts * classes, parts * classes, classes] * overlap + [1] * parts * entropy + [classes] * (phi is not None)
+        pieces = list(sums.split(sizes, -1))
+        mapped = nothing.clone() if phi is None else pieces.pop().contiguous()
+        entropies = (
+            torch.cat([pieces.pop() for _ in range(parts)][::-1], 1).sum(0) if entropy else nothing.expand(parts).clone()
+        )
+        if not overlap:
+            pieces = [nothing.expand(batch, n).clone() for n in (parts * classes, parts * classes, classes)]
+        hit, missed = (piece.reshape(batch, parts, classes) for piece in pieces[:2])
+        return hit.contiguous(), missed.contiguous(), pieces[2].contiguous(), entropies, mapped
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, grad_hit: Tensor, grad_missed: Tensor, grad_false: Tensor, grad_entropy: Tensor, grad_mapped: Tensor | None
+        ctx: Any, to_hit: Tensor, to_missed: Tensor, to_false: Tensor, to_entropy: Tensor, to_mapped: Tensor
     ) -> tuple[Tensor | None, ...]:
-        wrong, right, regions, weight, phi, *parts = ctx.saved_tensors
-        inside = (grad_missed - grad_hit)[..., None]
-        own, entropy = inside[:, 0], grad_entropy[0]
-        if parts[0] is not None:
-            own, entropy = torch.where(parts[1], inside[:, 1], own), torch.where(parts[1], grad_entropy[1], entropy)
-        own = torch.where(regions, own, grad_false[:, :, None])
-        entropy = entropy if weight is None else entropy * weight
-        grad = wrong * (right * own + entropy)
-        grad = torch.where(regions, -grad, grad)
-        if phi is not None:
-            grad = grad + wrong * right * grad_mapped[:, :, None] * phi  # type: ignore[index]
-        return grad, None, None, None, None, *[None] * len(parts)
+        logits, labels, contour, valid, weight, phi = ctx.saved_tensors
+        overlap, entropy, dtype = ctx.options
+        classes = logits.shape[1]
+        grad = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        per_bin = torch.nn.functional.pad((to_missed - to_hit).flatten(1), (0, 1))  # the last bin is that of ignored voxels
+
+        def work(index: Index) -> None:
+            _, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
+            sample = index[0]
+            w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
+            if counts is not None:
+                own, others = own * counts, others * counts
+            common: Tensor | None = None
+            result: Tensor | None = None
+            if overlap:
+                result = _look_up(per_bin[sample], _bins(labels, contour, valid, classes, index)) + to_false[sample, :, None]
+            if phi is not None:
+                slope = to_mapped[sample, :, None] * phi[sample, ..., index[1]]
+                slope = slope - _take_at(slope, place)
+                result = slope if result is None else result + slope
+            mine = torch.zeros_like(own)
+            if result is not None:
+                common = (result * others).sum(-2, keepdim=True)
+                result -= common
+                mine -= own * common
+            if entropy:
+                ce = to_entropy[0] if c is None else _mix(to_entropy[0], to_entropy[1], c.to(dtype))
+                ce = ce if w is None else ce * w
+                mine -= others.sum(-2, keepdim=True) * ce
+                result = others * ce if result is None else result.add_(ce).mul_(others)
+            elif result is not None:
+                result *= others
+                _renew_certain(result, others, mine)
+            else:
+                result = torch.zeros_like(others)
+            _add_at(result, place, mine)
+            grad[sample, ..., index[1]].copy_(result)
+
+        with torch.autocast(device_type=logits.device.type, enabled=False):
+            in_blocks(work, blocks(logits, classes))
+        return grad, *[None] * 9
+
+
+def _own_and_others(
+    logits: Tensor, labels: Tensor, valid: Tensor | None, dtype: torch.dtype, index: Index
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A block's logits, each voxel's own class's probability (…, 1, voxels), those of the others with 0 there, and where."""
+    x = logits[index[0], ..., index[1]].to(dtype)
+    if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
+        x = x.masked_fill(~valid[index[0], ..., index[1]], 0)
+    probability = torch.softmax(x, -2)
+    place = labels[index[0], ..., index[1]].long()
+    if place.dim() == 2 and place.device.type == "cpu":  # flat
+        voxels = place.shape[-1]
+        place = place.mul_(voxels).add_(torch.arange(voxels)).view(-1)
+    own = _take_at(probability, place)
+    _add_at(probability, place, -own)
+    return x, own, probability, place
+
+
+def _renew_certain(gradient: Tensor, others: Tensor, mine: Tensor) -> None:
+    """A wrong class that is certain: its gradient, a small difference of large numbers, is minus the sum of the others'.
+
+    In place. Beside the gradient of cross entropy that difference is nothing.
+    """
+    certain = 0.99
+    if others.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(others.amax() > certain):
+        return
+    there = (others > certain).to(others.dtype)
+    gradient -= there * (gradient.sum(-2, keepdim=True) + mine)
+
+
+def _take_at(values: Tensor, place: Tensor) -> Tensor:
+    """Values (…, classes, voxels) of each voxel's own class, (…, 1, voxels)."""
+    if place.dim() == 1:  # one axis is far faster to gather from than two
+        return values.contiguous().view(-1).index_select(0, place)[None]
+    return values.gather(-2, place)
+
+
+def _add_at(values: Tensor, place: Tensor, more: Tensor) -> None:
+    """Add more (…, 1, voxels) there, in place; values are contiguous."""
+    if place.dim() == 1:
+        values.view(-1).scatter_add_(0, place, more.view(-1))
+    else:
+        values.scatter_add_(-2, place, more)
+
+
+def _bins(labels: Tensor, contour: Tensor | None, valid: Tensor | None, classes: int, index: Index) -> Tensor:
+    """Number of each voxel's bin, part by part and class by class; ignored voxels are in one more that nobody reads."""
+    last = classes if contour is None else 2 * classes
+    small = torch.uint8 if last < 256 else torch.int64
+    bins = labels[index[0], ..., index[1]].to(small)
+    if contour is not None:
+        bins = torch.add(bins, contour[index[0], ..., index[1]].to(small), alpha=classes)
+    return bins if valid is None else bins.masked_fill(~valid[index[0], ..., index[1]], last)
+
+
+def sum_bins(values: Tensor, bins: Tensor, number: int) -> Tensor:
+    """Σ of the values (…, 1, voxels) in each bin, (…, number)."""
+    if values.dim() == 2 and values.device.type == "cpu":
+        # In float64: a running float32 sum loses digits after 10^5 terms.
+        return torch.bincount(bins.flatten(), values.flatten().double(), minlength=number)[:number]
+    # A masked sum per bin: the threads of a GPU would queue for the few bins.
+    return torch.stack([torch.where(bins == part, values, 0).sum((-2, -1)) for part in range(number)], -1)
+
+
+def _look_up(table: Tensor, bins: Tensor) -> Tensor:
+    """The table's (…, bins) entry of every voxel, (…, 1, voxels)."""
+    if table.dim() == 1:
+        return table.index_select(0, bins.flatten().int())[None]
+    return table.gather(-1, bins[..., 0, :].long())[..., None, :]
+
+
+def _own_entropy(logits: Tensor, own: Tensor, others: Tensor, wrong: Tensor, place: Tensor) -> Tensor:
+    """-log p of the own class = log(1 + wrong / own): precise where it is small; by way of the logits where p underflows."""
+    tiny = torch.finfo(own.dtype).tiny
+    if own.device.type == "cpu" and not torch.compiler.is_compiling() and bool(own.amin() > tiny):
+        return (wrong / own).log1p_()
+    top = logits.amax(-2, keepdim=True)
+    largest = torch.maximum(others.amax(-2, keepdim=True), own)
+    return torch.where(own > tiny, (wrong / own.clamp_min(tiny)).log1p_(), top - _take_at(logits, place) - largest.log())

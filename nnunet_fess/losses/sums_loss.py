@@ -18,7 +18,8 @@ class SumsLoss(SpatialLoss):
     """A formula on `ClassSums`; a subclass writes that down and may add maps.
 
     Of its `maps`, the sums use three by name: "contour" (bool) divides the voxels into two parts, "weight" multiplies the
-    cross entropy, "phi" the probabilities (`ClassSums.mapped`).
+    cross entropy, "phi" the probabilities (`ClassSums.mapped`). A formula without hit, missed and false says `overlap = False`
+    in its class, one without cross entropy `entropy = False`, and neither is computed.
 
     Args:
         convention: "paper": `formula`; "released": `released_formula`, what the authors' code computes, for comparison.
@@ -29,6 +30,10 @@ class SumsLoss(SpatialLoss):
     Raises:
         ValueError: as `SpatialLoss`; a smooth below 1e-6, an unknown convention.
     """
+
+    # Which sums the formula reads; the others are not computed.
+    overlap = True
+    entropy = True
 
     def __init__(
         self,
@@ -49,12 +54,8 @@ class SumsLoss(SpatialLoss):
 
     def components(self, net_output: Tensor, target: Target, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """The formula's values."""
-        sums = class_sums(
-            net_output,
-            target,
-            **{name: maps[name] for name in ("contour", "weight", "phi") if name in maps},
-            background=self.do_bg,
-        )
+        known = {name: maps[name] for name in ("contour", "weight", "phi") if name in maps}
+        sums = class_sums(net_output, target, **known, background=self.do_bg, overlap=self.overlap, entropy=self.entropy)
         sums = sums.over_batch(self.batch_dice, self.distributed)
         return self.formula(sums) if self.convention == "paper" else self.released_formula(sums)
 

@@ -145,6 +145,8 @@ class Contour:
 
     def of_labels(self, labels: Tensor, valid: Tensor | None, number: int) -> Tensor:
         """Contour of the labels 0 … number - 1 in any integer dtype."""
+        if number <= 8:
+            return self._of_few_labels(labels, valid)
         labels = labels.to(torch.uint8) if number <= 256 else labels
         top = torch.iinfo(labels.dtype).max
         # Windowed maxima of the labels and of their complement, that is, minima: 0 is neutral for both.
@@ -161,6 +163,25 @@ class Contour:
         windowed = partial(windowed_max, outside=top if self.convention == "released" else 0)
         contour = _rims(extremes, self._widths(labels.shape[2:]), windowed, mixed, near_own_core)
         return contour if valid is None else contour & valid
+
+    def _of_few_labels(self, labels: Tensor, valid: Tensor | None) -> Tensor:
+        """A bit per label: half of the bytes that maxima and minima need. Flags are bytes of eight equal bits."""
+        own = torch.ones_like(labels, dtype=torch.uint8) << labels.to(torch.uint8)
+        if valid is not None:
+            own *= valid
+
+        def flags(bits: Tensor) -> Tensor:
+            return bits.clamp(max=1).neg_()
+
+        def mixed(seen: Tensor) -> Tensor:
+            return flags(seen & seen - 1)
+
+        def near_own_core(core: Tensor, reach: list[int]) -> Tensor:
+            return flags(own & windowed_or(own & core, reach))
+
+        windowed = partial(windowed_or, outside=255 if self.convention == "released" else 0)
+        contour = _rims(own, self._widths(labels.shape[2:]), windowed, mixed, near_own_core)
+        return (contour & (1 if valid is None else valid)).clamp_(max=1).view(torch.bool)
 
     def of_regions(self, regions: Tensor, valid: Tensor | None) -> Tensor:
         """Contour of bool channels, each for itself: four of them are the bits of one byte, and cost as much as one."""
