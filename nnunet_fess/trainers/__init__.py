@@ -35,6 +35,9 @@ def build(name: str) -> type[ComposedTrainer]:
 def build_from(name: str, catalogue: Catalogue) -> type[ComposedTrainer]:
     """The same of other terms than those that are installed."""
     parsed = parse(name, catalogue)
+    from nnunet_fess.trainers.host_version import require_nnunet
+
+    require_nnunet()
     from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 
     # __module__ says where pickle finds the class again: here, through __getattr__.
