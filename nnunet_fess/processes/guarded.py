@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, overload
 
 from nnunet_fess.processes import guard
 
@@ -55,7 +55,7 @@ class Guarded:
 
     def poll(self) -> int | None:
         """Its exit code as a shell has it; None while it runs."""
-        return self._process.poll()
+        return _as_a_shell(self._process.poll())
 
     def wait(self, timeout: float) -> int:
         """The same, after at most that many seconds.
@@ -63,7 +63,7 @@ class Guarded:
         Raises:
             subprocess.TimeoutExpired: it still runs.
         """
-        return self._process.wait(timeout=timeout)
+        return _as_a_shell(self._process.wait(timeout=timeout))
 
     def signal(self, number: int) -> bool:
         """Send a signal to all its processes; whether there were any."""
@@ -81,6 +81,15 @@ class Guarded:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+
+@overload
+def _as_a_shell(code: int) -> int: ...
+@overload
+def _as_a_shell(code: None) -> None: ...
+def _as_a_shell(code: int | None) -> int | None:
+    """The guard itself may be what a signal has ended."""
+    return 128 - code if code is not None and code < 0 else code
 
 
 def end(commands: Sequence[Guarded]) -> None:

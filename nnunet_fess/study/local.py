@@ -145,11 +145,15 @@ class Executor:
         if work.step.title == after:
             self._done(work, "failed", f"“{after}” ended well, but what it should have made is not there")
             return
-        steps.prepare(work.step, work.run)
-        folder = folder_of(self._results, work.run.id)
-        folder.mkdir(parents=True, exist_ok=True)
         line = shlex.join(work.step.command)
-        work.log = (folder / LOG).open("ab")
+        try:
+            steps.prepare(work.step, work.run)
+            folder = folder_of(self._results, work.run.id)
+            folder.mkdir(parents=True, exist_ok=True)
+            work.log = (folder / LOG).open("ab")
+        except OSError as error:
+            self._done(work, "failed", f"{error.filename}: {error.strerror}")
+            return
         work.log.write(f"\n$ {line}\n".encode())
         work.log.flush()
         variables = {**self._environment, **work.slot.environment()}

@@ -190,6 +190,18 @@ def test_several_datasets_each_with_its_training_sizes(played):
     ]
 
 
+def test_a_killed_training_is_a_failure_like_any_other(played):
+    played.wish(seconds=30)
+    file = played.file(trainers=["DiceCE", "CWCD"])
+    process = _call(played, file.path)
+    _wait_for(lambda: played.calls())
+    played.wish()
+    os.kill(played.calls()[0]["pid"], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert [(run.status, run.exit) for run in read_runs(file.results)] == [("failed", 137), ("finished", 0)]
+    assert "killed; often for want of memory" in read_run(file.results, "DiceCE-seed0-fold0-all").reason
+
+
 def test_a_gpu_has_one_job_at_a_time(played, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
