@@ -122,13 +122,13 @@ def held_alone(lock: str | Path, busy: str) -> Iterator[None]:
 
 
 def is_held(lock: str | Path) -> bool:
-    """Whether a process holds a lock file alone at this moment."""
+    """Whether a process holds a lock file alone at this moment; on a file system without locks, whether it may."""
     if not Path(lock).exists():
         return False
     try:
         with FileLock(lock, timeout=0):
             return False
-    except Timeout:
+    except (Timeout, NotImplementedError):
         return True
 
 

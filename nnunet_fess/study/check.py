@@ -19,6 +19,7 @@ from nnunet_fess.study.jobs import jobs
 from nnunet_fess.study.lock import LOCK, LOCKS
 from nnunet_fess.study.results import read_run
 from nnunet_fess.study.trainers import others
+from nnunet_fess.trainers.naming import parse
 
 COMMANDS = ("nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_plan_and_preprocess", "nnUNetv2_preprocess", "nnunet_fess")
 _MOMENTUM, _CHECKPOINTS, _BYTES = 2, 2, 4  # weights and their momentum, best and final, float32
@@ -89,6 +90,9 @@ def _trainers(file: StudyFile, found: Found) -> None:
     for position, trainer in foreign:
         if trainer.given not in known:
             found.mistakes.append(f"{file.at(f'trainers.{position}')}: no trainer {trainer.given} in nnU-Net, nor here")
+    for trainer in file.trainers:
+        if trainer.ours:
+            found.warnings += parse(trainer.name(0)).loss.remarks
     ours = len(file.trainers) - len(foreign)
     names = ", ".join(trainer.given for _, trainer in foreign)
     if foreign and len(file.study.seeds) > 1:

@@ -40,6 +40,12 @@ def test_what_would_fail(played, change, message):
         report(played.file(**change))
 
 
+def test_a_loss_that_is_known_to_fail_alone_is_named(played):
+    found = check(played.file(trainers=["DiceCE", "Boundary"]))
+    assert found.mistakes == []
+    assert any("Boundary alone is known not to converge" in line for line in found.warnings)
+
+
 def test_independent_mistakes_are_told_together(played):
     found = check(played.file(trainers=["nnUNetTrainerNobodyHas"], folds=[7], executor={"kind": "local", "parallel": 4000}))
     assert len(found.mistakes) == 3
