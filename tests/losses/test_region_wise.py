@@ -19,7 +19,7 @@ from nnunet_fess.losses import (
     rrw_map,
 )
 from nnunet_fess.losses.maps.region_wise import half_diagonal
-from nnunet_fess.trainers.blend import gradual
+from nnunet_fess.trainers.schedules import gradual
 
 
 def plain_signed_distance(labels: np.ndarray, label: int, spacing: tuple[float, ...]) -> np.ndarray:

@@ -94,7 +94,8 @@ def signed_distance(target: Target, spacing: Sequence[float] | None, cap: float 
     Returns:
         float32 (B, C, *spatial) in mm.
     """
-    inside, outside = _inside(target, spacing, cap), _outside(target, spacing, cap)
+    outside = _outside(target, spacing, cap)
+    inside = _inside(target, spacing, cap, outside)
     signed = torch.where(target.one_hot, -inside, outside)
     furthest = half_diagonal(target.classes.shape[2:], spacing)
     furthest = furthest if cap is None else min(furthest, cap)
@@ -122,15 +123,24 @@ def _outside(target: Target, spacing: Sequence[float] | None, cap: float | None)
     return distance_transform(target.one_hot if target.valid is None else target.one_hot & target.valid, spacing, cap)
 
 
-def _inside(target: Target, spacing: Sequence[float] | None, cap: float | None) -> Tensor:
-    """Distance to what is not the class, (B, 1 or C, *spatial); right inside of it, infinite if it fills the patch."""
-    if target.valid is None:
-        return distance_to_border(target.classes, spacing, cap)
-    if not target.is_label_map:
+def _inside(target: Target, spacing: Sequence[float] | None, cap: float | None, outside: Tensor | None = None) -> Tensor:
+    """Distance to what is not the class, (B, 1 or C, *spatial); right inside of it, infinite if it fills the patch.
+
+    Args:
+        target: see `signed_distance`, as the others.
+        spacing: mm per axis.
+        cap: in mm.
+        outside: the distances to each class, if they are known.
+    """
+    if target.valid is None and outside is None:
+        return distance_to_border(target.classes, spacing, cap)  # one pass, whatever the number of labels
+    if target.is_label_map:  # to the nearest of the other classes
+        outside = _outside(target, spacing, cap) if outside is None else outside
+        return outside.scatter(1, target.classes.long(), math.inf).amin(1, keepdim=True)
+    if target.valid is not None:
         return distance_transform(~target.classes & target.valid, spacing, cap)
-    # An ignored voxel is the border of nothing, which a pass over all labels at once cannot tell: class by class.
-    others = [target.classes != label for label in range(target.num_classes)]
-    return torch.cat([distance_transform(other & target.valid, spacing, cap) for other in others], 1)
+    assert outside is not None
+    return outside  # a region's border is the same from either side
 
 
 def _label_target(target: Tensor, num_classes: int) -> Target:
