@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 import torch
 from batchgenerators.utilities.file_and_folder_operations import save_json
-from trainers.conftest import make_trainer, random_batch
+from trainers.conftest import make_trainer
 
 from nnunet_fess.cli.main import main
 from nnunet_fess.errors import UserError
 from nnunet_fess.share import find_model, share
+from nnunet_fess.testing.tiny_trainer import random_batch
 
-__all__ = ["make_trainer", "random_batch"]  # fixtures of the trainers' tests
+__all__ = ["make_trainer"]  # a fixture of the trainers' tests
 
 TRAINER = "nnUNetTrainerSupConCWCD_lambda0p8_seed1"
 
 
 @pytest.fixture
-def model(make_trainer, random_batch, tmp_path: Path) -> Path:
+def model(make_trainer, tmp_path: Path) -> Path:
     """The folder of a model trained for a step, with the name TRAINER, in nnUNet_results."""
     trainer = make_trainer(TRAINER)
     trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
