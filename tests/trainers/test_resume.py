@@ -44,14 +44,8 @@ def run(trainer: Any, *, stop_before: int | None = None) -> Any:
     return trainer
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "feature",
-    ["SupCon_queue6", *(pytest.param(name, marks=pytest.mark.slow) for name in ("FESS_eta1", "SimCLR", "InfoNCE_queue6"))],
-)
-def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, monkeypatch):
-    monkeypatch.setenv("nnUNet_n_proc_DA", workers)
-    name = f"nnUNetTrainer{feature}_4epochs_3iters_2valiters_seed5"
+def two_and_two_epochs(make_trainer: Any, name: str) -> dict[str, Any]:
+    """The checkpoint of four epochs, after making sure that two and two more end in the same state, to the last bit."""
     straight = run(make_trainer(name))
     folder = Path(straight.output_folder)
     expected = torch.load(folder / "checkpoint_final.pth", weights_only=False)
@@ -67,6 +61,27 @@ def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, 
     got = torch.load(folder / "checkpoint_final.pth", weights_only=False)
 
     assert len(expected["logging"]["train_losses"]) == 4
-    assert expected["nnunet_fess"]["feature"]["state"]
     assert differences(expected, got) == []
     assert (folder / CSV_NAME).read_text() == table
+    return expected
+
+
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "feature",
+    ["SupCon_queue6", *(pytest.param(name, marks=pytest.mark.slow) for name in ("FESS_eta1", "SimCLR", "InfoNCE_queue6"))],
+)
+def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", workers)
+    name = f"nnUNetTrainer{feature}_4epochs_3iters_2valiters_seed5"
+    assert two_and_two_epochs(make_trainer, name)["nnunet_fess"]["feature"]["state"]
+
+
+@pytest.mark.parametrize("schedule", ["balanced", pytest.param("cosine", marks=pytest.mark.slow)])
+def test_the_weights_of_region_and_map_go_on_as_they_were(make_trainer, dataset, schedule):
+    two_and_two_epochs(make_trainer, f"nnUNetTrainerRRWDiceCE_{schedule}_4epochs_3iters_2valiters_seed5")
+    table = next(Path(make_trainer("nnUNetTrainerRRW").output_folder_base).parent.rglob(CSV_NAME)).read_text().splitlines()
+    weights = {
+        tuple(row.split(",")[table[0].split(",").index(f"weight_{part}")] for part in ("region", "map")) for row in table[1:]
+    }
+    assert len(weights) > 1, "the schedule moves, or the test could not fail"
