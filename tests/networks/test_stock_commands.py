@@ -18,7 +18,6 @@ import pytest
 from nnunet_fess.extension import DIRECTORY, VARIABLE
 from nnunet_fess.networks.catalogue import NETWORKS
 
-pytestmark = pytest.mark.slow
 TRAINER = "nnUNetTrainerFESSDiceCE_1epochs_2iters_1valiters_seed1_noMirroring"
 
 
@@ -67,8 +66,15 @@ def host(tmp_path_factory) -> Host:
     return Host(tmp_path_factory.mktemp("host"))
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("network", "configuration"),
+    [  # one in each CI, all at night: a network's six commands take minutes
+        pytest.param(network, configuration, marks=pytest.mark.slow if first else pytest.mark.nightly)
+        for network in NETWORKS
+        for configuration in ("2d", "3d_fullres")
+        for first in [network == next(iter(NETWORKS)) and configuration == "2d"]
+    ],
+)
 def test_train_continue_validate_predict(host, network, configuration):
     patch = "32,32" if configuration == "2d" else "32,32,32"
     plans = f"nnUNetPlans{NETWORKS[network].label}CPU"
@@ -91,6 +97,7 @@ def test_train_continue_validate_predict(host, network, configuration):
     assert len(list(output.glob("*.nii.gz"))) == 8
 
 
+@pytest.mark.nightly
 def test_a_zip_is_for_people_with_this_package(host):
     """nnU-Net's export and install take the model; `share`, for people without this package, refuses it."""
     host.succeed("nnunet_fess plans 998 --network deeplabv3 --cpu -c 2d --patch-size 32,32 -o zipped --batch-size 2")
@@ -103,6 +110,7 @@ def test_a_zip_is_for_people_with_this_package(host):
     assert "which stock nnU-Net does not have" in refused.stderr
 
 
+@pytest.mark.nightly
 def test_nnunets_own_trainer_takes_them_too(host):
     host.succeed("nnunet_fess plans 998 --network unetr --cpu -c 2d --patch-size 32,32 -o stock --batch-size 2")
     code = (

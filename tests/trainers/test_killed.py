@@ -17,7 +17,7 @@ import torch
 from nnunet_fess.trainers.checkpoints import NAMES
 from nnunet_fess.trainers.components import CSV_NAME
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="kills as POSIX systems do")]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills as POSIX systems do")
 NAME = "nnUNetTrainerSupCon_queue6_5epochs_3iters_2valiters_saveevery2_seed5"
 BY_TIME, IN_A_WRITE = 22, 8
 
@@ -60,7 +60,17 @@ def straight(runs) -> tuple[Path, float]:
     return runs.folder(runs.root / "straight"), time.monotonic() - start
 
 
-@pytest.mark.parametrize("number", range(BY_TIME + IN_A_WRITE))
+# All thirty take half an hour: a few of either kind in each CI, the rest at night.
+_IN_CI = (0, 1, BY_TIME, BY_TIME + 1)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=pytest.mark.slow if number in _IN_CI else pytest.mark.nightly)
+        for number in range(BY_TIME + IN_A_WRITE)
+    ],
+)
 def test_a_killed_training_is_finished_as_if_nothing_had_been(runs, straight, number):
     expected, seconds = straight
     results = runs.root / f"run{number}"
