@@ -28,6 +28,7 @@ from dataset_conversion.staging import remove_replaced, staged
 from dataset_conversion.twins import keep_together, twins
 from dataset_conversion.write import Job, file_names, image_paths, write
 from nnunet_fess.files import to_json, write_json
+from nnunet_fess.folders import expanded, resolved
 
 UNDECIDING = ("raw", "workers", "dry_run", "overwrite")  # options that say how, not what
 DIFFERS_IN_VOXELS = ("dataset", "options", "cases", "skipped")
@@ -80,7 +81,7 @@ def convert(dataset: Dataset, sources: Sequence[str | Path], options: Options) -
         UserError: anything that keeps the result from being complete and right; nothing is left behind then.
     """
     roots = resolve(sources)
-    folder = options.raw.expanduser().resolve() / f"Dataset{options.dataset_id:03d}_{dataset.title}"
+    folder = resolved(options.raw) / f"Dataset{options.dataset_id:03d}_{dataset.title}"
     refuse_target(folder, roots, options.dataset_id, options.overwrite)
     found = index(roots, dataset, options.channels)
     if options.overlap != "group":
@@ -148,7 +149,7 @@ def _write_dataset(
         description = report.dataset_json(dataset, target, options.channels, sorted(referenced), volumes.ENDING, images)
         write_json(staging / "dataset.json", description)
     _say(f"wrote {folder}")
-    stale = Path(os.environ.get("nnUNet_preprocessed") or folder / "-").expanduser() / folder.name
+    stale = expanded(os.environ.get("nnUNet_preprocessed") or folder / "-") / folder.name
     if stale.exists():
         _say(f"warning: {stale} holds data preprocessed from an earlier conversion: delete it, nnU-Net would use it")
     _say(f"next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")

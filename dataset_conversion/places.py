@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataset_conversion.errors import ConversionError
-from nnunet_fess.folders import folder, refuse_overlap
+from nnunet_fess.folders import expanded, folder, refuse_overlap
 
 
 def raw_to_write(given: str | None) -> Path:
@@ -22,10 +22,8 @@ def raw_to_write(given: str | None) -> Path:
     if not (given or os.environ.get("nnUNet_raw")):
         raise ConversionError("where is nnU-Net's raw folder? Set the environment variable nnUNet_raw or give --raw DIR")
     raw = folder("nnUNet_raw", given)
-    if raw.is_dir() or (given and raw.absolute().parent.is_dir() and not os.path.lexists(raw)):
+    if raw.is_dir() or (given and raw.absolute().parent.is_dir()):
         return raw
-    if os.path.lexists(raw) and raw.exists():
-        raise ConversionError(f"{raw} is a file; {'give' if given else 'set nnUNet_raw to'} a folder")
     name = "--raw" if given else "nnUNet_raw"
     here = raw.absolute().parent
     names = [path.name for path in here.iterdir() if path.is_dir()] if here.is_dir() else []
@@ -53,7 +51,7 @@ def refuse_target(target: Path, roots: Sequence[Path], dataset_id: int, overwrit
         if root.is_relative_to(target):
             raise ConversionError(f"SOURCE {root} lies in the dataset folder {target}, which is replaced; move it elsewhere")
     others = (os.environ.get(name) for name in ("nnUNet_preprocessed", "nnUNet_results"))
-    for place in (target.parent, *(Path(other).expanduser() for other in others if other)):
+    for place in (target.parent, *(expanded(other) for other in others if other)):
         for other in sorted(place.glob(f"Dataset{dataset_id:03d}_*")):
             if other.name != target.name:
                 raise ConversionError(f"dataset id {dataset_id} is taken by {other}; choose another one with -d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -40,12 +41,13 @@ def restore(predictions: Path, output: Path, dataset: Path, text: str) -> int:
     """
     names = load(dataset, NAMES)
     if not predictions.is_dir():
-        raise ConversionError(f"{predictions}: no such folder")
+        raise ConversionError(f"{predictions}: {'is a file; give a folder' if predictions.exists() else 'no such folder'}")
     files = sorted(predictions.glob(f"*{volumes.ENDING}"))
     if not files:
         raise ConversionError(f"{predictions}: no prediction ({volumes.ENDING}) there")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConversionError(f"{output} exists and is not empty; choose another folder")
+    if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
+        found = "is not empty" if output.is_dir() else "is no folder"
+        raise ConversionError(f"{output} exists and {found}; choose another folder")
     refuse_unwritable(output.absolute().parent)
     staging = output.with_name(f".{output.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from dataset_conversion.errors import ConversionError, NothingFoundError, Problem
 from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Scan
 from dataset_conversion.twins import keep_together
+from nnunet_fess.folders import resolved
 
 ARCHIVES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".rar")
 VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".img", ".dcm")
@@ -68,7 +69,7 @@ def resolve(sources: Sequence[str | Path]) -> list[Path]:
     """
     roots: list[Path] = []
     for source in sources:
-        root = Path(source).expanduser().resolve()
+        root = resolved(source)
         if not root.exists():
             raise ConversionError(f"SOURCE {source}: no such folder")
         if not root.is_dir():

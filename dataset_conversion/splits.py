@@ -25,7 +25,7 @@ from dataset_conversion.patients import Who, refuse_paired
 from dataset_conversion.report import REPORT
 from nnunet_fess import arguments, program
 from nnunet_fess.files import write_json
-from nnunet_fess.folders import refuse_overlap
+from nnunet_fess.folders import expanded, folder, refuse_overlap
 
 EPILOG = """Who is whose patient, the report of  nnunet_fess convert  says. For other datasets say it yourself where patients
 have several cases; sizes count cases. A dataset without folds gets five first: nnU-Net's own, or with --patients or
@@ -76,12 +76,14 @@ def locate(dataset: str, raw: str | None) -> Place:
         ConversionError: there is none, or there are several.
     """
     roots = [
-        _absolute(root) if root else None
-        for root in (raw or os.environ.get("nnUNet_raw"), os.environ.get("nnUNet_preprocessed"))
+        _absolute(folder("nnUNet_raw", raw)) if raw or os.environ.get("nnUNet_raw") else None,
+        _absolute(folder("nnUNet_preprocessed")) if os.environ.get("nnUNet_preprocessed") else None,
     ]
     name = dataset
-    if not (dataset.isdigit() or _NAME.fullmatch(dataset)):
-        path = _absolute(dataset)
+    if not (dataset.isdecimal() or _NAME.fullmatch(dataset)):
+        if not dataset.strip():
+            raise ConversionError("the name of the dataset is empty. Give its number, its name or its folder")
+        path = _absolute(expanded(dataset))
         name = path.name
         if not _NAME.fullmatch(name):
             raise ConversionError(f"{path} is no dataset of nnU-Net: its folder would be called DatasetNNN_NAME")
@@ -94,7 +96,7 @@ def locate(dataset: str, raw: str | None) -> Place:
             "where are nnU-Net's folders? Set the environment variables nnUNet_raw and nnUNet_preprocessed, or give --raw DIR"
         )
     # a preprocessed dataset can be all there is on the machine that trains
-    pattern = f"Dataset{int(name):03d}_*" if name.isdigit() else name
+    pattern = f"Dataset{int(name):03d}_*" if name.isdecimal() else name
     found = sorted({folder.name for root in roots if root for folder in root.glob(pattern) if folder.is_dir()})
     if len(found) != 1:
         searched = " and ".join(str(root) for root in roots if root)
@@ -105,9 +107,9 @@ def locate(dataset: str, raw: str | None) -> Place:
 _NAME = re.compile(r"Dataset\d{3}_[^/\\]+")
 
 
-def _absolute(path: str) -> Path:
+def _absolute(path: Path) -> Path:
     # without following links: nnU-Net goes by the name of the link
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def nnunet_folds(ids: Iterable[str]) -> list[Fold]:

@@ -27,8 +27,8 @@ def folder(variable: Variable, given: str | Path | None = None) -> Path:
         given: takes precedence.
 
     Raises:
-        UserError: neither says one, or the value has quotes or a variable in it, which a shell would have removed or replaced.
-            It need not exist.
+        UserError: neither says one; or the value has quotes, a variable or spaces at its ends, which a shell would have
+            removed or replaced; or a file or a broken link is in its place. It need not exist.
     """
     value = str(given or os.environ.get(variable) or "")
     if not value:
@@ -43,7 +43,32 @@ def folder(variable: Variable, given: str | Path | None = None) -> Path:
             f"{variable} is {value!r}: a shell would have replaced the variable in it or taken the line's end off. "
             "Write the path out, or use double quotes in a shell."
         )
-    return Path(value).expanduser()
+    if value != value.strip():
+        raise UserError(f"{variable} is {value!r}: the space is part of the name. Set it without.")
+    path = expanded(value)
+    _refuse_what_is_no_folder(path, variable)
+    return path
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ~ replaced; of somebody who has no home here it stays, and will not be found."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises RuntimeError there
+
+
+def resolved(path: str | Path) -> Path:
+    """An absolute path with ~ and links replaced; a link that leads back to itself stays, and will not be found."""
+    return Path(os.path.realpath(expanded(path)))  # pathlib raises RuntimeError there
+
+
+def _refuse_what_is_no_folder(path: Path, variable: str) -> None:
+    for place in (path, *path.parents):
+        if place.is_dir():
+            return
+        if place.is_symlink() and not place.exists():
+            raise UserError(f"{variable} is {path}, but {place} is a link to {place.readlink()}, which is not there.")
+        if place.exists():
+            said = f"{variable}: " if place == path else f"{variable} is {path}, but "
+            raise UserError(f"{said}{place} is a file; give a folder")
 
 
 def refuse_overlap(raw: str | Path | None = None) -> None:
@@ -57,7 +82,7 @@ def refuse_overlap(raw: str | Path | None = None) -> None:
     """
     given: dict[Variable, str | Path | None] = {"nnUNet_raw": raw, "nnUNet_preprocessed": None, "nnUNet_results": None}
     places = {
-        variable: folder(variable, value).resolve() for variable, value in given.items() if value or os.environ.get(variable)
+        variable: resolved(folder(variable, value)) for variable, value in given.items() if value or os.environ.get(variable)
     }
     for one, other in combinations(places, 2):
         if _same(places[one], places[other]):
@@ -90,17 +115,19 @@ def find_dataset(dataset: str | int, variable: Variable, given: str | Path | Non
         UserError: none or several match.
     """
     name = str(dataset)
+    if not name.strip():
+        raise UserError("the name of the dataset is empty. Give its number, its name, or the path of its folder.")
     if not name.isdecimal() and not name.startswith("Dataset"):
-        path = Path(name).expanduser()
+        path = resolved(name)
         if path.is_dir():
-            return path.resolve()
+            return path
     root = folder(variable, given)
     if name.isdecimal():
         found = sorted(path for path in root.glob(f"Dataset{int(name):03d}_*") if path.is_dir())
     else:
-        found = [path for path in (root / name, Path(name).expanduser()) if path.is_dir()][:1]
+        found = [path for path in (root / name, Path(name)) if path.is_dir()][:1]
     if len(found) == 1:
-        return found[0].resolve()
+        return resolved(found[0])
     pattern = f"Dataset{int(name):03d}_*" if name.isdecimal() else name
     listed = ", ".join(path.name for path in found) or "none"
     there = ", ".join(sorted(path.name for path in root.glob("Dataset*_*") if path.is_dir())) or "no dataset"

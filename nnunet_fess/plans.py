@@ -15,7 +15,7 @@ from typing import Any
 from nnunet_fess import __version__
 from nnunet_fess.errors import UserError
 from nnunet_fess.files import read_json, write_json
-from nnunet_fess.folders import find_dataset, folder
+from nnunet_fess.folders import find_dataset, folder, refuse_overlap
 from nnunet_fess.networks import unet
 from nnunet_fess.networks.catalogue import Network
 
@@ -23,6 +23,7 @@ MARK = "nnunet_fess"
 # Other files in a preprocessed dataset's folder, and what nnU-Net's own planners would write over.
 _NOT_PLANS = {"dataset", "splits_final", "dataset_fingerprint"}
 _RESERVED = _NOT_PLANS | {"nnunetplans"} | {f"nnunetresencunet{size}plans" for size in ("", "m", "l", "xl")}
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]|_(?!_))*(?<!_)")
 # What must be the same for two configurations to live in one plans file: they share these.
 _SHARED = (
@@ -100,6 +101,7 @@ def write(
     if name.casefold() == source.casefold():
         raise UserError(f"--output {name} would overwrite the plans it starts from. Choose another name.")
     checked_name(name)
+    refuse_overlap()
     home = find_dataset(dataset, "nnUNet_preprocessed")
     plans = read_plans(home, source, dataset)
     own = adapted(plans, configuration, wish)
@@ -146,13 +148,15 @@ def checked_name(name: str, option: str = "--output", *, reserved: bool = True) 
     Raises:
         UserError: it cannot be a file's name, nnU-Net could not find results by it, or it is taken by nnU-Net.
     """
-    if name.endswith(".json"):
-        raise UserError(f"{option} {name}: the name of plans has no .json. Write {option} {name.removesuffix('.json')}.")
+    if name.casefold().endswith(".json"):
+        raise UserError(f"{option} {name}: the name of plans has no .json. Write {option} {name[: -len('.json')]}.")
     if not _NAME.fullmatch(name) or len(name) > 100:
         raise UserError(
             f"{option} {name!r} cannot be the name of plans. Use up to 100 letters, digits, '-', '.' and single '_' inside: it "
             "names a file, and results lie in TRAINER__PLANS__CONFIGURATION, which nnU-Net takes apart at each '__'."
         )
+    if name.casefold().partition(".")[0] in _DEVICES:
+        raise UserError(f"{option} {name}: Windows has a device of that name, no file can have it. Choose another.")
     if reserved and name.casefold() in _RESERVED:
         raise UserError(f"{option} {name} is the name of a file of nnU-Net's own. Choose another, such as nnUNetPlansCPU.")
     return name

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.files import read_json, whole
+from nnunet_fess.folders import resolved
 from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.losses.target import Target, parse_target
 from nnunet_fess.pictures.colours import IGNORED, MARKED, distinct, paint
@@ -291,8 +292,8 @@ def picture_file(output: Path | None, default: str) -> Path:
         raise UserError(f"--output {output}: no picture is called *{output.suffix}. Use one of: .{', .'.join(sorted(known))}")
     if output.is_dir():
         raise UserError(f"--output {output} is a folder. Name a file.")
-    if not os.access(output.resolve().parent, os.W_OK):
-        raise UserError(f"{output.resolve().parent} cannot be written to. Name another place with --output.")
+    if not os.access(resolved(output).parent, os.W_OK):
+        raise UserError(f"{resolved(output).parent} cannot be written to. Name another place with --output.")
     return output
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.files import read_json, whole, write_json
-from nnunet_fess.folders import find_dataset
+from nnunet_fess.folders import find_dataset, resolved
 from nnunet_fess.plans import checked_name, resolve
 
 STOCK = "nnUNetTrainer"
@@ -88,11 +88,11 @@ def share(
     """
     if output.exists():
         raise UserError(f"{output} exists. Nothing is written over; name another place with --output.")
-    if not output.resolve().parent.is_dir():
-        raise UserError(f"{output.resolve().parent} does not exist. Make it, or name another place with --output.")
+    if not resolved(output).parent.is_dir():
+        raise UserError(f"{resolved(output).parent} does not exist. Make it, or name another place with --output.")
     if plans_name is not None:
         checked_name(plans_name, "--plans-name", reserved=False)
-    with tempfile.TemporaryDirectory(dir=output.resolve().parent, prefix=f".{output.name}.") as staged:
+    with tempfile.TemporaryDirectory(dir=resolved(output).parent, prefix=f".{output.name}.") as staged:
         for model in models:
             name = f"{STOCK}__{plans_name or model.plans}__{model.configuration}"
             _copy(model, Path(staged) / "all" / model.dataset / name, folds, checkpoint, plans_name, say)

@@ -1,9 +1,11 @@
 """A dataset is found by number, name or path, in the folder that is meant."""
 
+from pathlib import Path
+
 import pytest
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.folders import find_dataset, folder, refuse_overlap
+from nnunet_fess.folders import expanded, find_dataset, folder, refuse_overlap, resolved
 
 
 @pytest.fixture
@@ -57,6 +59,47 @@ def test_what_a_shell_would_have_replaced_is_told(monkeypatch, value):
     monkeypatch.setenv("nnUNet_raw", value)
     with pytest.raises(UserError, match="a shell would have"):
         folder("nnUNet_raw")
+
+
+@pytest.mark.parametrize("value", [" /data", "/data ", "\t/data"])
+def test_a_space_at_the_end_is_told(monkeypatch, value):
+    monkeypatch.setenv("nnUNet_raw", value)
+    with pytest.raises(UserError, match="space is part of the name"):
+        folder("nnUNet_raw")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("file", "file is a file"),
+        ("file/below/it", "file/below/it, but .*file is a file"),
+        ("broken", "broken is a link to nowhere, which is not there"),
+        ("circle", "circle is a link to back"),
+        ("circle/below", "circle is a link to back"),
+    ],
+)
+def test_what_can_never_be_a_folder_is_told(monkeypatch, tmp_path, name, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("back")
+    (tmp_path / "back").symlink_to("circle")
+    set_folders(monkeypatch, tmp_path, raw="raw", results=name)
+    with pytest.raises(UserError, match=message):
+        folder("nnUNet_results")
+    with pytest.raises(UserError, match=message):
+        refuse_overlap()
+
+
+def test_paths_that_pathlib_cannot_resolve_stay(tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    assert resolved(tmp_path / "circle") == tmp_path / "circle"
+    assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_current_folder(raw, name):
+    with pytest.raises(UserError, match="name of the dataset is empty"):
+        find_dataset(name, "nnUNet_raw")
 
 
 def test_a_dollar_in_a_name_is_a_name(monkeypatch):

@@ -84,6 +84,25 @@ def test_names_that_cannot_be_plans(home, name):
         cut(name=name)
 
 
+@pytest.mark.parametrize("name", ["con", "NUL", "com1.x"])
+def test_names_of_devices_are_refused(home, name):
+    with pytest.raises(UserError, match="Windows has a device of that name"):
+        cut(name=name)
+
+
+def test_json_in_capitals_is_no_part_of_a_name_either(home):
+    with pytest.raises(UserError, match=r"Write --output small\."):
+        cut(name="small.JSON")
+
+
+def test_plans_in_a_folder_that_is_another_of_nnunets_are_refused(home, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(home))
+    before = files(home)
+    with pytest.raises(UserError, match=r"nnUNet_results .* lies in nnUNet_preprocessed"):
+        cut()
+    assert files(home) == before
+
+
 def test_a_name_with_json_is_told_without(home):
     with pytest.raises(UserError, match="Write --output small"):
         cut(name="small.json")

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from nnunet_fess.doctor.finding import Finding, fine, warning, wrong
-from nnunet_fess.folders import HOLDS
+from nnunet_fess.folders import HOLDS, QUOTES, resolved
 
 # Below this a training that preprocesses first is likely to end in the middle.
 ENOUGH_GB = 10
@@ -20,7 +20,7 @@ def variable(name: str) -> Finding:
     wish = f"export {name}=/path/of/yours"
     if not value.strip():
         return wrong(name, "not set", f"It names the folder of {HOLDS[name]}: {wish}")
-    if value[0] in "\"'" or value[-1] in "\"'":
+    if value[0] in QUOTES or value[-1] in QUOTES:
         return wrong(name, f"{value}: the quotes are part of the value", f"Set it without them: {wish}")
     if value != value.strip():
         return wrong(name, f"{value!r}: begins or ends with a space", f"Set it without: {wish}")
@@ -42,7 +42,7 @@ def variable(name: str) -> Finding:
 
 def apart() -> Finding:
     """No folder is another one or lies in it: nnU-Net would read preprocessed data as raw, and a converter would delete."""
-    paths = {name: Path(os.environ[name]).expanduser().resolve() for name in HOLDS if os.environ.get(name)}
+    paths = {name: resolved(os.environ[name]) for name in HOLDS if os.environ.get(name)}
     for one, path in paths.items():
         for other, second in paths.items():
             if one != other and (path == second or second in path.parents):

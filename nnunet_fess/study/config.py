@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nnunet_fess.errors import UserError
+from nnunet_fess.folders import expanded
 from nnunet_fess.study.trainers import Trainer, choose
 
 Metric = Literal["dice", "iou", "precision", "sensitivity", "specificity", "hd95", "assd", "nsd"]
@@ -129,7 +130,7 @@ class StudyFile:
     @property
     def results(self) -> Path:
         """The folder of the results, absolute."""
-        return self.path.parent / Path(self.study.results or self.study.name).expanduser()
+        return self.path.parent / expanded(self.study.results or self.study.name)
 
     @property
     def baseline(self) -> Trainer:
@@ -148,7 +149,7 @@ def load(path: str | Path) -> StudyFile:
     Raises:
         UserError: it cannot be read, or is no study; a line for each mistake, with its place, what was found, what is allowed.
     """
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     content, lines = _read(path)
     mistakes: list[tuple[int, str]] = []
     wrong: set[str] = set()

@@ -15,7 +15,7 @@ from dataset_conversion.errors import ConversionError
 from dataset_conversion.patients import Who
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
-from nnunet_fess.folders import folder
+from nnunet_fess.folders import expanded, folder, refuse_overlap
 from nnunet_fess.plans import resolve
 from nnunet_fess.study.config import PatientTable, StudyFile, TestFolders
 from nnunet_fess.study.jobs import Subset, subsets
@@ -58,6 +58,7 @@ class Data:
         self.file = file
         self.given = dataset
         folder("nnUNet_preprocessed")
+        refuse_overlap()
         try:
             self.place = splits.locate(str(dataset), None)
         except ConversionError as error:
@@ -218,7 +219,7 @@ class Data:
         """Whose the cases are, as the file says; None for what our converter recorded, or a patient per case."""
         given = self.file.study.patients
         if isinstance(given, PatientTable):
-            return Who(table=self.file.path.parent / Path(given.table).expanduser())
+            return Who(table=self.file.path.parent / expanded(given.table))
         return Who(pattern=given.regex) if given else None
 
     def fold_numbers(self) -> dict[Subset, int]:
@@ -239,7 +240,7 @@ class Data:
         if wish == "validation":
             return None
         if isinstance(wish, TestFolders):
-            images, labels = ((self.file.path.parent / Path(path).expanduser()) for path in (wish.images, wish.labels))
+            images, labels = ((self.file.path.parent / expanded(path)) for path in (wish.images, wish.labels))
         elif self.place.raw is None:
             raise UserError(f"{self.file.at('test')}: imagesTs is in the raw dataset. Set nnUNet_raw.")
         else:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nnunet_fess import __version__
+from nnunet_fess.folders import expanded
 from nnunet_fess.plugin import KNOWN_CONTRACTS, FeatureTerm, MapTerm, Option, RegionTerm, Term
 from nnunet_fess.trainers.catalogue import BUILT_IN, OF_BLENDS, OF_FEATURES, OPTIONS, PREFIX, RENAMED, Catalogue, Loss
 
@@ -140,7 +141,7 @@ def _modules(files: str) -> Iterator[tuple[Origin, ModuleType | str]]:
             seen.add(os.path.realpath(found.__file__ or ""))
         yield origin, found
     for part in dict.fromkeys(part.strip() for part in files.split(os.pathsep)):
-        path = os.path.realpath(Path(part).expanduser()) if part else ""
+        path = os.path.realpath(expanded(part)) if part else ""
         if path and path not in seen:  # the file of an installed package may be named, too
             seen.add(path)
             yield from _of_file(Path(path))

@@ -325,3 +325,9 @@ def test_sizes_that_are_none(sizes: str, dataset: Path) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["517", f"--sizes={sizes}"])
     assert exit.value.code == 2
+
+
+@pytest.mark.parametrize(("name", "message"), [("²", "is no dataset of nnU-Net"), ("", "is empty"), (" ", "is empty")])
+def test_a_dataset_that_cannot_be_one(raw: Path, name: str, message: str) -> None:
+    with pytest.raises(ConversionError, match=message):
+        locate(name, None)
