@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import nibabel as nib
 import numpy as np
 
-from dataset_conversion import twins, volumes
+from dataset_conversion import likeness, volumes
 from dataset_conversion.errors import ConversionError, Problem
 from dataset_conversion.facts import LABEL
 from dataset_conversion.sources import Case, SourceFile
@@ -155,7 +155,7 @@ def _check_file(role: str, task: Task, reference: nib.Nifti1Header | None, resul
             as_is=same and volume.format == volumes.ENDING,
             untouched=same and volume.format is not None,
             flip=turned,
-            mark="" if role == LABEL else twins.mark(volume),
+            mark="" if role == LABEL else likeness.mark(volume),
         )
         result.changes += [f"{role}: {change}" for change in changes]
     result.problems += [Problem(task.case.scan.id, source.relative, finding) for finding in findings]

@@ -30,6 +30,16 @@ class Group(NamedTuple):
     ids: tuple[str, ...]
 
 
+def merged(sets: Iterable[Iterable[str]]) -> list[set[str]]:
+    """The same names in sets that have none in common: those that shared one became one."""
+    result: list[set[str]] = []
+    for names in map(set, sets):
+        joined = [other for other in result if other & names]
+        result = [other for other in result if not other & names]
+        result.append(names.union(*joined))
+    return result
+
+
 def drawn(members: Iterable[Member], seed: int) -> dict[str, list[Group]]:
     """Stratum → its groups in the order in which `seed` draws them."""
     by_group: dict[str, list[Member]] = defaultdict(list)

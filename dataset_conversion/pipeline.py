@@ -23,9 +23,9 @@ from dataset_conversion.facts import LABEL, Dataset
 from dataset_conversion.grouping import Member, folds, hold_out, refuse_few
 from dataset_conversion.parallel import run
 from dataset_conversion.places import refuse_full_disk, refuse_target
-from dataset_conversion.sources import Case, Index, drop_overlap, index, overlapping, resolve
+from dataset_conversion.sources import Case, Index, drop_overlap, index, keep_together, overlapping, resolve
 from dataset_conversion.staging import remove_replaced, staged
-from dataset_conversion.twins import keep_together, twins
+from dataset_conversion.twins import twins
 from dataset_conversion.write import Job, file_names, image_paths, write
 from nnunet_fess.files import to_json, write_json
 from nnunet_fess.folders import expanded, resolved

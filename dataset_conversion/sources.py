@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from dataset_conversion.errors import ConversionError, NothingFoundError, Problem
 from dataset_conversion.facts import LABEL, UNKNOWN, Dataset, Edition, Scan
-from dataset_conversion.twins import keep_together
+from dataset_conversion.grouping import merged
 from nnunet_fess.folders import resolved
 
 ARCHIVES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".rar")
@@ -196,6 +196,17 @@ def drop_overlap(found: Index, edition: Edition) -> None:
     dropped = overlapping(found.cases, edition.name)
     found.warnings.append(f"{len(dropped)} scans of {edition.title} left out: their patients have scans in the other edition")
     found.cases = [case for case in found.cases if case.scan.id not in dropped]
+
+
+def keep_together(cases: Sequence[Case], sets: Iterable[Iterable[str]]) -> None:
+    """Make the groups of the cases in each set one group, which keeps the name of the first of them."""
+    groups = {case.scan.id: case.group for case in cases}
+    names: dict[str, str] = {}
+    for together in merged([groups[id] for id in ids] for ids in sets):
+        first = min(together, key=lambda name: (UNKNOWN in name, name))
+        names |= dict.fromkeys(together, first)
+    for case in cases:
+        case.group = names.get(case.group, case.group)
 
 
 def _section(path: Path, scan: Scan) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_conversion.errors import ConversionError
-from dataset_conversion.grouping import Member, folds, hold_out
+from dataset_conversion.grouping import Member, folds, hold_out, merged
 
 
 @st.composite
@@ -81,3 +81,10 @@ def test_too_few_groups_for_a_test_set() -> None:
 def test_too_few_groups_for_folds() -> None:
     with pytest.raises(ConversionError, match=r"1 patient\(s\) left for training: .* at least 2"):
         folds(cohort(1, 0), 0)
+
+
+@given(st.lists(st.sets(st.integers(0, 12), min_size=1, max_size=3), max_size=8))
+def test_merged_sets_have_nothing_in_common(sets: list[set[int]]) -> None:
+    result = merged(sets)
+    assert sum(map(len, result)) == len(set().union(*sets))
+    assert all(any(names <= together for together in result) for names in sets)
