@@ -393,7 +393,7 @@ class MapTerm(Term):
 
 
 class FeatureTerm(Term):
-    """A loss of the features of a training pass: a module as `nnunet_fess.trainers.features.FeatureTerm` describes it.
+    """A loss of the features of a training pass: a module as `nnunet_fess.trainers.features.FeatureLoss` describes it.
 
     It comes first in a trainer's name; λ·spatial + (1 - λ)·feature, `defaults` may say another λ than 0.5.
     """

@@ -14,8 +14,8 @@ import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
-from tiny_host import tiny_dataset, tiny_plans
 
+from nnunet_fess.testing.tiny_trainer import tiny_dataset, tiny_plans
 from nnunet_fess.trainers import build
 
 # What is never the same twice.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nnunet_fess.trainers.blend import Blend
 from nnunet_fess.trainers.components import FEATURE, SPATIAL, Components
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, TrainingPass
-from nnunet_fess.trainers.features import FeatureTerm
+from nnunet_fess.trainers.features import FeatureLoss
 from nnunet_fess.trainers.parts import Parts
 from nnunet_fess.trainers.schedules import RegionAndMap
 
@@ -27,7 +27,7 @@ class ComposedLoss(nn.Module):
 
     Args:
         spatial: loss of (output, target), deep supervision included; a region's, a map's, or a `Blend` of them.
-        feature: term of the training pass, see `FeatureTerm`; None: the spatial term alone.
+        feature: term of the training pass, see `FeatureLoss`; None: the spatial term alone.
         tap: where the pass comes from; with a feature term only.
         weight: λ in [0, 1], or a function that tells it at the time of the call; with a feature term only.
     """
@@ -35,7 +35,7 @@ class ComposedLoss(nn.Module):
     def __init__(
         self,
         spatial: nn.Module,
-        feature: FeatureTerm | None = None,
+        feature: FeatureLoss | None = None,
         tap: EmbeddingTap | None = None,
         weight: float | Callable[[], float] = 1.0,
     ):

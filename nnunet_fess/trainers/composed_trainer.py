@@ -27,7 +27,7 @@ from nnunet_fess.trainers.deep_supervision import has_deep_supervision, has_swit
 from nnunet_fess.trainers.description import describe
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
 from nnunet_fess.trainers.errors import TrainingRefused
-from nnunet_fess.trainers.features import FeatureTerm
+from nnunet_fess.trainers.features import FeatureLoss
 from nnunet_fess.trainers.missing import TERMS
 from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
@@ -93,7 +93,7 @@ class ComposedTrainer(nnUNetTrainer):
         return next((module for module in modules if isinstance(module, ComposedLoss)), None)
 
     @property
-    def _feature(self) -> FeatureTerm | None:
+    def _feature(self) -> FeatureLoss | None:
         return None if self._composed is None else self._composed.feature
 
     @property
@@ -383,7 +383,7 @@ class ComposedTrainer(nnUNetTrainer):
             again = f" {which} trained before the interruption, but after that checkpoint, and will be trained again."
         self.print_to_log_file(f"The training continues from {source} with epoch {self.current_epoch}.{again}")
 
-    def _load_feature(self, feature: FeatureTerm, kept: dict[str, Any]) -> None:
+    def _load_feature(self, feature: FeatureLoss, kept: dict[str, Any]) -> None:
         fresh = copy.deepcopy(feature.state_dict())
         try:
             same = kept.get("name") == self._feature_name and kept.get("level", feature.level) == feature.level

@@ -1,8 +1,10 @@
-"""Every loss of logits that the package offers, with its variants: found, not listed, so that no new one can be missed."""
+"""Every loss of logits that the package has, with its variants: found in its files, so that no new one can be missed."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -10,7 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_fess import losses
+from nnunet_fess.losses.contour_loss import ContourLoss
+from nnunet_fess.losses.distance_loss import DistanceLoss
+from nnunet_fess.losses.loss_sum import LossSum
 
+# What losses derive from.
+_FAMILIES = (losses.SpatialLoss, losses.SumsLoss, losses.VoxelLoss, ContourLoss, DistanceLoss, LossSum)
 # Arguments that say what the target is and where it is summed up, not which loss it is.
 _OF_THE_TARGET = {"ignore_label", "distributed", "target_kind"}
 # Thin rims, so that the small examples of the tests have contour and rest.
@@ -37,9 +44,13 @@ class WithEmbeddings(nn.Module):
 
 
 def classes() -> list[type[nn.Module]]:
-    """The public losses that are called with (net_output, target) first; the families that they derive from are not losses."""
-    public = (getattr(losses, name) for name in losses.__all__)
-    return [cls for cls in public if isinstance(cls, type) and issubclass(cls, nn.Module) and _takes_logits(cls)]
+    """The losses that are called with (net_output, target) first, whether `nnunet_fess.losses` exports them or not."""
+    files = pkgutil.walk_packages(losses.__path__, f"{losses.__name__}.")
+    modules = [importlib.import_module(file.name) for file in files]
+    found = [
+        thing for module in modules for thing in vars(module).values() if getattr(thing, "__module__", "") == module.__name__
+    ]
+    return sorted((cls for cls in found if isinstance(cls, type) and _is_loss(cls)), key=lambda cls: cls.__name__)
 
 
 def every_loss() -> dict[str, Callable[..., nn.Module]]:
@@ -52,9 +63,9 @@ def every_loss() -> dict[str, Callable[..., nn.Module]]:
     return {name: make for name, make in found.items() if name not in _FOR_COMPARISON_ONLY}
 
 
-def _takes_logits(cls: type[nn.Module]) -> bool:
-    families = (losses.SpatialLoss, losses.SumsLoss, losses.VoxelLoss)
-    return cls not in families and [*inspect.signature(cls.forward).parameters][1:3] == ["net_output", "target"]
+def _is_loss(cls: type) -> bool:
+    public = issubclass(cls, nn.Module) and not cls.__name__.startswith("_") and cls not in _FAMILIES
+    return public and [*inspect.signature(cls.forward).parameters][1:3] == ["net_output", "target"]
 
 
 def _variants(cls: type[nn.Module]) -> dict[str, dict[str, Any]]:

@@ -23,3 +23,10 @@ def test_every_loss_is_found_with_its_variants():
     assert expected <= LOSSES.keys()
     assert {losses.CrossEntropyLoss, losses.FESSLoss} <= set(classes())
     assert not {losses.SpatialLoss, losses.SumsLoss, losses.FESSContrastiveLoss} & set(classes())
+
+
+def test_a_loss_is_found_in_its_file_before_anybody_exports_it(monkeypatch):
+    exported = classes()
+    monkeypatch.delattr(losses, "DiceLoss")
+    assert losses.dice.DiceLoss in classes()
+    assert classes() == exported

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import nnunetv2
 import pytest
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-from nnunet_fess.trainers.catalogue import FEATURE, LOSSES, MAP, OPTIONS, REGION
+from nnunet_fess.trainers.catalogue import BUILT_IN, FEATURE, LOSSES, MAP, OPTIONS, REGION, features, maps, regions
 
 
 def test_every_pair_of_terms_is_a_trainer():
@@ -32,3 +35,64 @@ def test_every_option_of_a_term_is_declared():
     declared = set(OPTIONS)
     used = {option for term in [*REGION.values(), *MAP.values(), *FEATURE.values()] for option in term.options}
     assert used <= declared
+
+
+@pytest.mark.parametrize("module", [regions, maps, features], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_a_term_is_declared_beside_its_builder(module):
+    """One file for a term, and one for its loss, is all that a new one needs."""
+    assert {Path(inspect.getfile(term.build)) for term in module.TERMS} == {Path(module.__file__)}
+
+
+def test_every_term_of_the_three_files_is_in_the_catalogue_and_no_other():
+    assert list(BUILT_IN.terms) == [*regions.TERMS, *maps.TERMS, *features.TERMS]
+
+
+def test_the_order_of_options_in_a_name_stays():
+    """Results lie under these names: a new option may come between two of them, none may move."""
+    order = (
+        *(
+            "lambdaX",
+            "alphaX",
+            "equal",
+            "gradual",
+            "linear",
+            "step",
+            "cosine",
+            "balanced",
+            "capX",
+            "contourX",
+            "Xmm",
+            "Nerosions",
+        ),
+        *(
+            "adaptive",
+            "tempX",
+            "etaX",
+            "etalr",
+            "queueN",
+            "levelN",
+            "Nepochs",
+            "Niters",
+            "Nvaliters",
+            "saveeveryN",
+            "seedN",
+            "bf16",
+        ),
+        *("noDS", "noMirroring"),
+    )
+    forms = list(dict.fromkeys(option.form for option in OPTIONS))
+    assert [form for form in forms if form in order] == list(order)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nnunet_fess.trainers.catalogue",
+        "from nnunet_fess.trainers import parse; parse('nnUNetTrainerSupConRRWDiceCE_lambda0p9_cosine')",
+        *(f"from nnunet_fess.cli.main import main; main(['trainers', {what}])" for what in ("", "'--all'", "'--json'")),
+    ],
+)
+def test_listing_and_parsing_import_no_torch(code):
+    code = f"import sys; {code}; assert not {{'torch', 'numpy', 'nnunetv2'}} & set(sys.modules), 'torch was imported'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

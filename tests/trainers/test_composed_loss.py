@@ -7,7 +7,7 @@ from torch import nn
 from nnunet_fess.losses import FESSContrastiveLoss
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.embedding_tap import TrainingPass
-from nnunet_fess.trainers.features import FESSFeature
+from nnunet_fess.trainers.features.fess import FESSFeature
 
 
 class FakeTap:

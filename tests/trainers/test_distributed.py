@@ -16,11 +16,13 @@ from nnunet_fess.losses import DiceLoss
 from nnunet_fess.plugin import FeatureHost
 from nnunet_fess.testing.ranks import run_on_two_ranks
 from nnunet_fess.testing.tiny_trainer import network_plans
-from nnunet_fess.trainers import features, parse
+from nnunet_fess.trainers import parse
 from nnunet_fess.trainers.catalogue import FEATURE
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.composed_trainer import ComposedTrainer
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap
+from nnunet_fess.trainers.features import two_views
+from nnunet_fess.trainers.features.projection_head import ProjectionHead
 from nnunet_fess.trainers.terms import feature_loss
 
 BATCH, STEPS = 4, 3
@@ -37,7 +39,7 @@ def batches() -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
 
 def train(feature: str, samples: slice) -> dict[str, Any]:
     """Some steps on the given samples of every batch; what came out of the last one."""
-    features.intensity_view = lambda image, channels: 1.5 * image + 0.1  # chance would differ between the processes
+    two_views.intensity_view = lambda image, channels: 1.5 * image + 0.1  # chance would differ between the processes
     distributed = dist.is_initialized()
     torch.manual_seed(1)
     plans = network_plans(2)
@@ -76,7 +78,7 @@ def train(feature: str, samples: slice) -> dict[str, Any]:
 def adopted(rank: int) -> dict[str, Any]:
     """The values from which a projection head starts that every rank has initialised by chance."""
     torch.manual_seed(rank)
-    head = list(features.ProjectionHead(4).parameters())
+    head = list(ProjectionHead(4).parameters())
     trainer = SimpleNamespace(is_ddp=True, optimizer=torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]))
     ComposedTrainer._adopt(trainer, head)
     assert trainer.optimizer.param_groups[1]["params"] == head
@@ -103,7 +105,7 @@ def ranks(tmp_path_factory) -> list[dict[tuple[str, str], dict[str, Any]]]:
 
 @pytest.fixture
 def one_process(monkeypatch):
-    monkeypatch.setattr(features, "intensity_view", features.intensity_view)  # `train` replaces it; put back after the test
+    monkeypatch.setattr(two_views, "intensity_view", two_views.intensity_view)  # `train` replaces it; put back after the test
     return lambda feature: train(feature, slice(0, BATCH))
 
 

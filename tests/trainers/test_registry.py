@@ -222,8 +222,3 @@ def test_the_file_of_an_installed_package_may_be_named_too(install, tmp_path, mo
     monkeypatch.setenv(VARIABLE, str(tmp_path / "plugged_one.py"))
     assert str(registry().origins["Mine"]) == "my-losses 1.5"
     assert not reasons()
-
-
-def test_listing_and_parsing_import_no_torch():
-    code = "import sys\nfrom nnunet_fess.trainers import parse\nparse('nnUNetTrainerFESS')\nassert 'torch' not in sys.modules\n"
-    assert os.spawnl(os.P_WAIT, sys.executable, sys.executable, "-c", code) == 0
