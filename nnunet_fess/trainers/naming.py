@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from nnunet_fess.trainers.registry import registry
 _TYPED = re.compile(
     r"(?P<sign>[+-]?)(?P<whole>\d*)(?:(?P<point>[.,p])(?P<part>\d+))?(?:e(?P<minus>m|-|\+?)(?P<exponent>\d{1,3}))?"
 )
+
+# A file system's folder has 255 characters, and nnU-Net adds the plans and the configuration.
+_LONGEST = 200
 
 # Letters that, beside the number of a misspelt option, may belong to the number: lamdap5, 100kepochs.
 _BEFORE_A_NUMBER, _BEHIND_A_NUMBER = frozenset("pemx"), frozenset("pemkgthbcdunx")
@@ -82,6 +86,10 @@ def parse(name: str, catalogue: Catalogue | None = None) -> TrainerName:
     if catalogue is None:
         catalogue = registry().catalogue
     base, loss = _loss_of(name, catalogue)
+    if len(name) > _LONGEST:
+        raise _error(
+            f"{name[:40]}…", loss, f"the name has {len(name)} characters, and folders are named after it: at most {_LONGEST}"
+        )
     rest = name[len(base) :]
     problems = [] if name.startswith(base) else ["trainer names are case-sensitive"]
     if rest and not rest.startswith("_"):
@@ -134,7 +142,7 @@ def _perhaps_meant(name: str, catalogue: Catalogue) -> list[str]:
     if not name.lower().startswith(PREFIX.lower()):
         return []
     word, _, options = name[len(PREFIX) :].partition("_")
-    if not word and options:
+    if not word and options.strip("_"):
         # nnUNetTrainer_FESS_100epochs; or nnU-Net's own loss with options, which is called DiceCE here.
         candidates = [PREFIX + options, f"{PREFIX}DiceCE_{options}"]
         return [found for found in (_mended(candidate, catalogue) for candidate in candidates) if found][:1]
@@ -223,6 +231,8 @@ def _nearest(loss: Loss, token: str) -> tuple[Option | None, str | None]:
     """The option with the nearest word, and the number beside it if it is clear where the one ends and the other begins."""
     lower = token.lower()
     letters = max(re.findall(r"[^\W\d_]+", lower), key=len, default="")
+    if not letters:
+        return None, None
     before, _, behind = lower.partition(letters)
     # Among few letters every word is near, and means something else: cm for mm, beta for eta, noDA for noDS.
     words = {option.word.lower(): option for option in loss.options if len(option.word) > 3 + (option.kind == "switch")}
@@ -268,7 +278,12 @@ def _value(option: Option, text: str) -> Value:
 
 
 def _in_range(name: str, loss: Loss, option: Option, text: str) -> str:
-    if not option.accepts.test(_value(option, text)):
+    value = _value(option, text)
+    if option.kind == "number" and (math.isinf(value) or (not value and re.search("[1-9].*em", text))):
+        raise _error(
+            name, loss, f"{text!r} is a number that no computer's float can hold; {option.form} takes {option.accepts.words}"
+        )
+    if not option.accepts.test(value):
         raise _error(name, loss, f"option {text!r} is out of range; {option.form} takes {option.accepts.words}")
     return text
 

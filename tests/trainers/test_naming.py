@@ -115,6 +115,11 @@ def test_a_wrong_name_is_refused_with_the_right_one(wrong, problem, right):
         ("nnUNetTrainerFESS_fp16", "unknown option 'fp16'"),
         ("nnUNetTrainerFESS_beta0p5", "unknown option 'beta0p5'"),
         ("nnUNetTrainerFESS_6cm_noMirroring", "unknown option '6cm'"),
+        ("nnUNetTrainerFESS2", "unknown option '2'"),
+        ("nnUNetTrainerFocalTversky_3", "unknown option '3'"),
+        ("nnUNetTrainerFESS_1_000epochs", "unknown option '1'"),
+        ("nnUNetTrainerFESS_lambda1em400", "no computer's float can hold"),
+        ("nnUNetTrainerFESS_1" + "0" * 5000 + "epochs", "at most 200"),
     ],
 )
 def test_a_name_that_cannot_be_mended_lists_the_options(name, problem):
@@ -123,6 +128,18 @@ def test_a_name_that_cannot_be_mended_lists_the_options(name, problem):
     assert problem in str(error.value)
     assert "Write" not in str(error.value)
     assert "_Nepochs  _Niters  _Nvaliters  _saveeveryN  _seedN  _bf16  _noDS  _noMirroring" in str(error.value)
+
+
+@given(
+    loss=st.sampled_from(sorted(LOSSES)),
+    rest=st.text(st.sampled_from("_0123456789pem.,-+/ ²½٣１λαaNX\n") | st.characters(), max_size=12),
+)
+@settings(deadline=None, max_examples=400)
+def test_whatever_follows_a_trainer_it_is_read_or_refused(loss, rest):
+    try:
+        assert parse(loss + rest).name == loss + rest
+    except NameRefused as error:
+        assert error.advice is None or parse(error.advice).name == error.advice
 
 
 @pytest.mark.parametrize("name", ["nnUNetTrainer", "nnUNetTrainerDiceCELoss_noSmooth", "nnUNetTrainer_100epochs", "cbDice", ""])
