@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nnunet_fess import __version__
+from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded
 from nnunet_fess.plugin import KNOWN_CONTRACTS, FeatureTerm, MapTerm, Option, RegionTerm, Term
 from nnunet_fess.trainers.catalogue import BUILT_IN, OF_BLENDS, OF_FEATURES, OPTIONS, PREFIX, RENAMED, Catalogue, Loss
@@ -27,6 +29,10 @@ from nnunet_fess.trainers.catalogue import BUILT_IN, OF_BLENDS, OF_FEATURES, OPT
 GROUP = "nnunet_fess.terms"
 VARIABLE = "nnUNet_fess_terms"
 """The environment variable that names files of terms: a list, as nnU-Net's nnUNet_extTrainer."""
+# Threads that import modules of terms at present.
+_collecting: set[int] = set()
+# What is raised in here by a mistake of somebody's file is shown at the line of that file.
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +95,13 @@ class Registry:
 
 
 def registry() -> Registry:
-    """The terms that are installed, and those of the files that `nnUNet_fess_terms` names at present."""
+    """The terms that are installed, and those of the files that `nnUNet_fess_terms` names at present.
+
+    Raises:
+        UserError: a module of terms asks for them while it is imported, which would begin anew for ever.
+    """
+    if threading.get_ident() in _collecting:
+        raise UserError("a module of terms must not ask for terms or trainers while it is imported; its builders may")
     return _registry(os.environ.get(VARIABLE, ""))
 
 
@@ -97,7 +109,7 @@ def registry() -> Registry:
 def _registry(files: str) -> Registry:
     refused: list[Refusal] = []
     offers: list[tuple[Origin, Term]] = []
-    for origin, found in _modules(files):
+    for origin, found in _collected(files):
         problem = found if isinstance(found, str) else _unfit_module(found)
         if problem is not None or isinstance(found, str):
             refused.append(Refusal(origin, None, str(problem)))
@@ -124,6 +136,14 @@ def _registry(files: str) -> Registry:
         else:
             catalogue, origins[term.name] = catalogue.joined_by(term), origin
     return Registry(catalogue, origins, tuple(refused))
+
+
+def _collected(files: str) -> list[tuple[Origin, ModuleType | str]]:
+    _collecting.add(threading.get_ident())
+    try:
+        return list(_modules(files))
+    finally:
+        _collecting.discard(threading.get_ident())
 
 
 def _modules(files: str) -> Iterator[tuple[Origin, ModuleType | str]]:
@@ -189,9 +209,13 @@ def _imported(name: str, path: Path | None = None) -> ModuleType | str:
             sys.modules.pop(name, None)
         if isinstance(error, SyntaxError):
             return f"it cannot be imported: {Path(error.filename or name).name}, line {error.lineno}: {error.msg}"
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-        place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames[1:] else ""
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_theirs(frame.filename)]
+        place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         return f"it cannot be imported: {type(error).__name__}: {error}{place}"
+
+
+def _is_theirs(file: str) -> bool:
+    return "importlib" not in file and _PACKAGE not in Path(file).resolve().parents
 
 
 def _unfit_module(module: ModuleType) -> str | None:

@@ -144,6 +144,41 @@ def test_what_is_wrong_is_refused_with_the_reason_and_the_others_are_taken(offer
     assert all("refused: " in str(refusal) and "broken" in str(refusal) for refusal in registry().refused)
 
 
+@pytest.mark.parametrize(
+    "asks",
+    [
+        "from nnunet_fess.trainers.registry import registry; registry()",
+        "from nnunet_fess.trainers import parse; parse('nnUNetTrainerFESS')",
+        "from nnunet_fess.trainers import nnUNetTrainerFESS",
+    ],
+)
+def test_a_file_that_asks_for_terms_while_it_is_imported_is_refused_where_it_asks(offer, asks):
+    offer(broken=f"{GOOD}{asks}\n", good=GOOD.replace("Mine", "Fine"))
+    for _ in range(2):
+        (reason,) = reasons()
+        assert "must not ask for terms or trainers while it is imported" in reason
+        assert reason.endswith("(broken.py, line 6)")
+    assert registry().origins.keys() == {"Fine"}
+
+
+def test_a_package_that_asks_for_terms_while_it_is_imported_is_refused(install):
+    install("my-losses", "plugged_one", f"{GOOD}from nnunet_fess.trainers import parse\nparse('nnUNetTrainerMine')\n")
+    assert "must not ask for terms or trainers while it is imported" in reasons()[0]
+    assert parse("nnUNetTrainerFESS").loss.feature.name == "FESS"
+
+
+def test_a_builder_may_ask_for_terms(offer):
+    builder = (
+        "def build(settings, host):\n"
+        "    from torch import nn\n"
+        "    from nnunet_fess.trainers import parse\n"
+        "    return nn.Identity(parse('nnUNetTrainerMine'))\n"
+    )
+    offer(mine=f'{HEAD}{builder}TERMS = (RegionTerm("Mine", "mine", build),)\n')
+    read = parse("nnUNetTrainerMine")
+    assert type(read.loss.region.make(read.settings_of(read.loss.region), None)).__name__ == "Identity"
+
+
 def test_a_list_of_terms_is_one_too(offer):
     offer(mine=HEAD + 'TERMS = [RegionTerm("Mine", "mine", print)]')
     assert parse("nnUNetTrainerMine").loss.region.name == "Mine"
