@@ -81,6 +81,8 @@ def _variants(cls: type[nn.Module]) -> dict[str, dict[str, Any]]:
             found[name if not default else f"no {name}"] = {name: not default}
         elif get_origin(hint) is Literal:
             found |= {f"{value}": {name: value} for value in get_args(hint) if value != default}
+    if issubclass(cls, losses.SumsLoss) and cls.released_formula is losses.SumsLoss.released_formula:
+        found.pop("released", None)
     if "contour" in parameters:
         found = {variant: {"contour": _CONTOURS[""]} | options for variant, options in found.items()}
     return dict(sorted(found.items()))
