@@ -421,7 +421,8 @@ def _renew_certain(gradient: Tensor, others: Tensor, mine: Tensor) -> None:
     certain = 0.99
     if others.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(others.amax() > certain):
         return
-    there = (others > certain).to(others.dtype)
+    there = others > certain
+    gradient.masked_fill_(there, 0)  # its own rounding would hide what is left of the others
     gradient -= there * (gradient.sum(-2, keepdim=True) + mine)
 
 

@@ -37,6 +37,8 @@ class TverskyLoss(SumsLoss):
     Source: Salehi et al. 2017, arXiv 1706.05721.
     """
 
+    entropy = False
+
     def __init__(
         self,
         alpha: float = 0.3,

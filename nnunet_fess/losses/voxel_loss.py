@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunet_fess.losses.distributed import sum_over_ranks
+from nnunet_fess.losses.probabilities import cross_entropy, sigmoid, softmax
 from nnunet_fess.losses.spatial import SpatialLoss
 from nnunet_fess.losses.target import Target
 
@@ -37,7 +38,7 @@ class Voxels:
     def probability(self) -> Tensor:
         """P: (B, C, *spatial), softmax over the classes of a label map, sigmoid of regions."""
         if self._probability is None:
-            self._probability = self.logits.softmax(1) if self.target.is_label_map else self.logits.sigmoid()
+            self._probability = softmax(self.logits) if self.target.is_label_map else sigmoid(self.logits)
         return self._probability
 
     @property
@@ -53,7 +54,7 @@ class Voxels:
         if self.target.is_label_map:
             others = self.probability.masked_fill(self.target.one_hot, 0)
             return others.scatter_add(1, self.target.classes.long(), others.sum(1, keepdim=True))
-        return torch.where(self.target.classes, -self.logits, self.logits).sigmoid()
+        return sigmoid(torch.where(self.target.classes, -self.logits, self.logits))
 
     @property
     def cross_entropy(self) -> Tensor:
@@ -61,7 +62,7 @@ class Voxels:
         if self._cross_entropy is None:
             classes = self.target.classes
             if self.target.is_label_map:
-                entropy = F.cross_entropy(self.logits, classes[:, 0].long(), reduction="none")[:, None]
+                entropy = cross_entropy(self.logits, classes)
             else:
                 entropy = F.softplus(torch.where(classes, -self.logits, self.logits), threshold=40)
             valid = self.target.valid

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from losses.every_loss import every_loss
 
 from nnunet_fess.losses import CWCDLoss, SeparableDiceLoss
 
-# Those that lose digits on confident predictions, known and not mended yet: squares and powers of what is nearly 0 or 1.
-NOT_YET = ("FocalTversky", "FuzzyRough", "Hausdorff", "GeneralizedSurface", "RegionWise", "TopK", "DiceTopK")
-LOSSES = {name: make for name, make in every_loss().items() if not name.startswith(NOT_YET)}
+LOSSES = every_loss()
+# Where half of a ball is filled its soft threshold has a kink: the gradient jumps with the last digit, in any precision.
+KINKED = ("HausdorffCVLoss",)
 
 
 def almost_all_rim(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,6 +67,9 @@ def test_no_loss_with_a_rim_is_negative(seed, convention, channels):
     mistakes=st.sampled_from([0.0, 0.02, 0.5]),
     kind=st.sampled_from(["2 labels", "3 labels", "5 labels", "regions", "binary"]),
 )
+@example(seed=0, confidence=25.0, mistakes=0.5, kind="3 labels")
+@example(seed=0, confidence=25.0, mistakes=0.5, kind="regions")
+@example(seed=0, confidence=25.0, mistakes=0.0, kind="2 labels")
 def test_confident_predictions_keep_value_and_gradient(name, seed, confidence, mistakes, kind):
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 1, 6, 6, 6)
@@ -84,7 +87,8 @@ def test_confident_predictions_keep_value_and_gradient(name, seed, confidence, m
     (value, gradient), (exact, exact_gradient) = both(LOSSES[name](), logits, target)
     assert value >= 0
     assert value == pytest.approx(exact, rel=1e-4, abs=1e-30)
-    if exact_gradient.norm() > 1e-30:
+    assert gradient.isfinite().all()
+    if exact_gradient.norm() > 1e-30 and name not in KINKED:
         assert (
             torch.cosine_similarity(gradient / exact_gradient.norm(), exact_gradient / exact_gradient.norm(), dim=0) > 1 - 1e-5
         )
