@@ -9,10 +9,25 @@ from nnunet_fess import losses
 from nnunet_fess.testing.checks import Check, spatial_checks
 
 LOSSES = every_loss()
-CHECKS = [(name, check) for name, make in LOSSES.items() for check in spatial_checks(lambda kind, axes, make=make: make)]
+# A variant shares its class's code for types, shapes and settings: fast tests look at what its own arithmetic can break.
+OF_VARIANTS = ("smoke", "gradcheck", "ignore index", "degenerate", "autocast, labels")
 
 
-@pytest.mark.parametrize(("name", "check"), CHECKS, ids=[f"{name}, {check}" for name, check in CHECKS])
+def is_slow(name: str, check: Check) -> bool:
+    """Every loss is compiled once in the fast tests, everything else is checked of it, and the rest is for `-m slow`."""
+    if str(check).startswith("dynamo"):
+        return " " in name or str(check) != "dynamo, labels"
+    return " " in name and not str(check).startswith(OF_VARIANTS)
+
+
+CHECKS = [
+    pytest.param(name, check, id=f"{name}, {check}", marks=[pytest.mark.slow] * is_slow(name, check))
+    for name, make in LOSSES.items()
+    for check in spatial_checks(lambda kind, axes, make=make: make)
+]
+
+
+@pytest.mark.parametrize(("name", "check"), CHECKS)
 def test_losses(name: str, check: Check):
     check()
 
