@@ -19,9 +19,13 @@ class ProjectionHead(nn.Sequential):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """The projection; NaN where the embedding is not finite."""
-        first, relu, second = self
-        # Not the layers' own products, whose gradient is in half precision when `backward` is called inside of autocast.
-        hidden = relu(products(pooled.float(), first.weight) + first.bias)
-        projected = products(hidden, second.weight) + second.bias
+        first, activation, second = self
+        projected = _in_float32(second, activation(_in_float32(first, pooled.float())))
         # ReLU makes 0 of -inf: such an embedding could leave here, and be remembered, as a finite one.
         return projected.masked_fill(~torch.isfinite(pooled).all(1, keepdim=True), torch.nan)
+
+
+def _in_float32(layer: nn.Module, rows: Tensor) -> Tensor:
+    """A linear layer whose gradient is in float32, too, when `backward` is called inside of autocast."""
+    assert isinstance(layer, nn.Linear)
+    return products(rows, layer.weight) + layer.bias
