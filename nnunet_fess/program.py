@@ -26,6 +26,7 @@ def run(name: str, work: Callable[[], int]) -> int:
         The work's exit code; 1 after a `UserError` or when files or memory fail, 130 after Ctrl-C, 141 when whoever read
         the output (`| head`) has gone. argparse's SystemExit passes.
     """
+    _open_what_is_closed()
     make_readable()
     try:
         try:
@@ -83,6 +84,16 @@ def starting_workers() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _open_what_is_closed() -> None:
+    """Where the caller has closed a stream (`>&-`, a service), open nothing's: a file or pipe of ours would take its number.
+
+    Whatever a library or a process that we start then writes as output would go into that file.
+    """
+    for stream in ("stdin", "stdout", "stderr"):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, "r" if stream == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _flush() -> None:

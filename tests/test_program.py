@@ -134,3 +134,24 @@ def test_workers_do_not_hear_ctrl_c():
     with pytest.raises(KeyboardInterrupt):  # and we do again
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file descriptors are numbered otherwise")
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_stream_is_nobodys_file(closed, tmp_path):
+    """A file that takes the number of a closed stream would receive what is printed."""
+    code = f"""
+import os, sys
+os.close({closed})
+sys.{("stdin", "stdout", "stderr")[closed]} = None
+from nnunet_fess import program
+def work():
+    with open({str(tmp_path / "mine")!r}, "w") as mine:
+        os.write(2, b"from C")
+        sys.stdout.write("text")
+        return int(mine.fileno() < 3)
+sys.exit(program.run("x", work))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert (tmp_path / "mine").read_text() == ""
