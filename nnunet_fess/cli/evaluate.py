@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_fess import files
+from nnunet_fess import arguments, files
 from nnunet_fess.errors import UserError
 from nnunet_fess.machine import cores
 from nnunet_fess.study import evaluate as folders
@@ -16,10 +15,10 @@ from nnunet_fess.study.metrics import METRICS, OVERLAP, SURFACE
 
 def main(argv: Sequence[str]) -> int:
     """Print the means and write what was asked for."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet_fess evaluate",
-        description="Compare two folders of segmentations case by case. Lengths are in mm; a mean over fewer cases than there "
-        "are says over how many, since a distance to a structure that is not there is not defined.",
+    parser = arguments.parser(
+        "nnunet_fess evaluate",
+        "Compare two folders of segmentations case by case. Lengths are in mm; a mean\nover fewer cases than there are says "
+        "over how many, since a distance to a\nstructure that is not there is not defined.",
     )
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="folder of segmentations")
     parser.add_argument("truth", type=Path, metavar="TRUTH", help="folder of true ones, same file names")
