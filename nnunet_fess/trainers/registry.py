@@ -5,6 +5,7 @@ What is broken or refused is listed with the reason and never keeps anything els
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -110,11 +111,11 @@ def _registry(files: str) -> Registry:
     refused: list[Refusal] = []
     offers: list[tuple[Origin, Term]] = []
     for origin, found in _collected(files):
-        problem = found if isinstance(found, str) else _unfit_module(found)
-        if problem is not None or isinstance(found, str):
-            refused.append(Refusal(origin, None, str(problem)))
+        terms = found if isinstance(found, str) else _terms_of(found)
+        if isinstance(terms, str):
+            refused.append(Refusal(origin, None, terms))
             continue
-        for number, term in enumerate(found.TERMS):
+        for number, term in enumerate(terms):
             if not isinstance(term, (RegionTerm, MapTerm, FeatureTerm)):
                 kind = f"TERMS[{number}] is a {type(term).__name__}, not a RegionTerm, MapTerm or FeatureTerm"
                 refused.append(Refusal(origin, None, kind))
@@ -197,14 +198,18 @@ def _imported(name: str, path: Path | None = None) -> ModuleType | str:
     """A module, or why there is none; whatever it does on import, except Ctrl-C."""
     try:
         if path is None:
-            return importlib.import_module(name)
+            with contextlib.redirect_stdout(sys.stderr):  # what it prints is no part of `trainers --json`
+                return importlib.import_module(name)
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             return "it is no Python file: its name must end in .py"
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
         return module
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if path is not None:
             sys.modules.pop(name, None)
         if isinstance(error, SyntaxError):
@@ -216,6 +221,14 @@ def _imported(name: str, path: Path | None = None) -> ModuleType | str:
 
 def _is_theirs(file: str) -> bool:
     return "importlib" not in file and _PACKAGE not in Path(file).resolve().parents
+
+
+def _terms_of(module: ModuleType) -> list[object] | str:
+    """What its TERMS holds, or why it is not taken."""
+    try:
+        return _unfit_module(module) or list(module.TERMS)
+    except Exception as error:  # a module may compute its attributes
+        return f"its TERMS cannot be read: {type(error).__name__}: {error}"
 
 
 def _unfit_module(module: ModuleType) -> str | None:

@@ -133,6 +133,8 @@ def test_existing_trainers_keep_name_options_and_order(offer):
         (HEAD + "TERMS = (3,)", "TERMS[0] is a int"),
         ("def broken(:\n", "broken.py, line 1: "),
         ("import sys\nsys.exit('bye')\n", "SystemExit: bye (broken.py, line 2)"),
+        ("raise BaseException('odd')\n", "BaseException: odd (broken.py, line 1)"),
+        ("def __getattr__(name):\n    raise ZeroDivisionError(name)\n", "ZeroDivisionError: "),
         ("import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package'"),
     ],
 )
@@ -177,6 +179,12 @@ def test_a_builder_may_ask_for_terms(offer):
     offer(mine=f'{HEAD}{builder}TERMS = (RegionTerm("Mine", "mine", build),)\n')
     read = parse("nnUNetTrainerMine")
     assert type(read.loss.region.make(read.settings_of(read.loss.region), None)).__name__ == "Identity"
+
+
+def test_what_a_file_prints_does_not_get_into_lists(offer, capsys):
+    offer(mine="print('hello')\n" + HEAD + 'TERMS = (RegionTerm("Mine", "mine", print),)')
+    assert parse("nnUNetTrainerMine").loss.region.name == "Mine"
+    assert capsys.readouterr() == ("", "hello\n")
 
 
 def test_a_list_of_terms_is_one_too(offer):
