@@ -59,8 +59,8 @@ def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = 
             (B, C + 1, *spatial), the same and, as last channel, the mask of ignored voxels (1 = ignored).
         ignore_label: the label of voxels that do not count, if any.
         kind: what the target is: "labels", "regions" or "onehot". "auto" goes by the number of channels; C of them are
-            regions if they are bool, as nnU-Net's are, or if they do not sum to 1 everywhere, and else taken for one-hot, as
-            MONAI's are, with a warning: of a patch that lies in one region alone nobody can tell.
+            regions if they are bool, as nnU-Net's are, or if they do not sum to 1 wherever a voxel counts, and else taken for
+            one-hot, as MONAI's are, with a warning: of a patch that lies in one region alone nobody can tell.
 
     Raises:
         ValueError: not a tensor, no voxels, shapes that fit none of these; fractional values; labels below 0 or above
@@ -86,6 +86,10 @@ def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = 
             f"target must have the batch size and the spatial shape of net_output {tuple(net_output.shape)}. "
             f"Got: {tuple(target.shape)}"
         )
+    if target.layout != torch.strided:
+        raise ValueError(f"target must be dense, as of target.to_dense(). Got: {target.layout}")
+    if target.device != net_output.device and net_output.device.type != "meta":  # of meta, the shape alone is asked for
+        raise ValueError(f"target must be on the device of net_output, {net_output.device}. Got: {target.device}")
     masks = target.shape[1]
     if masks == 1 and (channels == 1 or kind in ("auto", "labels")):
         valid = None if ignore_label is None else target != ignore_label
@@ -99,7 +103,8 @@ def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = 
     flags = check_labels(target, 1).bool()
     valid = ~flags[:, channels:] if masks > channels else None
     flags = flags[:, :channels]
-    if kind == "onehot" or (kind == "auto" and target.dtype != torch.bool and masks == channels > 1 and _one_each(flags)):
+    unsaid = kind == "auto" and target.dtype != torch.bool and channels > 1
+    if kind == "onehot" or (unsaid and _one_each(flags, valid)):
         if kind == "auto":
             warnings.warn(
                 f"a target {tuple(target.shape)} whose channels sum to 1 everywhere is taken for one-hot labels. Say "
@@ -158,7 +163,9 @@ def check_labels(labels: Tensor, top: int | None = None) -> Tensor:
     fractional = (whole != labels).any() if labels.is_floating_point() else torch.zeros_like(low)
     lowest, highest, bad = torch.stack((low.long(), high.long(), fractional.long())).tolist()
     if bad:
-        raise ValueError(f"labels must be whole numbers. Got: {labels[whole != labels][0].item()}")
+        raise ValueError(
+            f"labels must be whole numbers, not probabilities or smoothed labels. Got: {labels[whole != labels][0].item()}"
+        )
     if lowest < 0:
         raise ValueError(f"labels must not be negative (is the ignore label set?). Got: {lowest}")
     if top is not None and highest > top:

@@ -144,6 +144,40 @@ def test_one_hot_labels_may_bring_an_ignore_mask():
     assert torch.equal(target.classes.long(), classes * target.valid)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_one_hot_labels_with_an_ignore_mask_are_told_by_the_voxels_that_count(dtype):
+    classes, channels = one_hot(dtype)
+    mask = torch.zeros(2, 1, 4, 3, dtype=dtype)
+    mask[:, :, 0] = 1
+    for under_the_mask in (
+        channels,
+        channels * (1 - mask),
+    ):  # the labels as they were, or all classes of which the last is ignored
+        with pytest.warns(UserWarning, match="taken for one-hot labels"):
+            target = parse_target(logits(3), torch.cat((under_the_mask, mask), 1))
+        assert target.is_label_map
+        assert torch.equal(target.classes.long(), classes * target.valid)
+
+
+def test_regions_that_share_the_voxels_are_regions_where_that_is_said(recwarn):
+    channels, mask = one_hot(torch.float32)[1], torch.zeros(2, 1, 4, 3)
+    assert not parse_target(logits(3), torch.cat((channels, mask), 1), kind="regions").is_label_map
+    assert not parse_target(logits(3), torch.cat((channels, mask), 1).bool()).is_label_map
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (torch.zeros(2, 1, 4, 3, device="meta"), "on the device of net_output, cpu. Got: meta"),
+        (torch.zeros(2, 1, 4, 3).to_sparse(), "must be dense.*Got: torch.sparse_coo"),
+    ],
+)
+def test_a_target_that_cannot_be_compared_is_refused(target, found):
+    with pytest.raises(ValueError, match=found):
+        parse_target(logits(3), target)
+
+
 @pytest.mark.parametrize(
     ("target", "kind", "found"),
     [
@@ -151,7 +185,7 @@ def test_one_hot_labels_may_bring_an_ignore_mask():
         (one_hot(torch.uint8)[0], "onehot", r"channels of target_kind='onehot'.*Got: \(2, 1, 4, 3\)"),
         (one_hot(torch.uint8)[0], "regions", r"channels of target_kind='regions'.*Got: \(2, 1, 4, 3\)"),
         (torch.zeros(2, 3, 4, 3), "onehot", "one channel. Got: none"),
-        (torch.full((2, 3, 4, 3), 1 / 3), "onehot", "whole numbers. Got: 0.33"),
+        (torch.full((2, 3, 4, 3), 1 / 3), "onehot", "whole numbers.* Got: 0.33"),
         (one_hot(torch.uint8)[1], "hot", "target_kind must be one of auto, labels, regions, onehot. Got: 'hot'"),
     ],
 )

@@ -25,6 +25,17 @@ def test_the_builder_of_every_term_of_the_catalogue_is_found(term):
     assert callable(term._builder())
 
 
+@pytest.mark.parametrize("term", [*BUILT_IN.regions, *BUILT_IN.maps])
+def test_regions_that_share_all_voxels_of_a_patch_are_not_taken_for_one_hot_labels(term, recwarn):
+    made = spatial_loss(parse(f"nnUNetTrainer{term}"), replace(HOST, has_regions=True, ignore_label=None, patch_size=(4, 8, 8)))
+    logits = torch.randn(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(1, 4, 8, 8, dtype=torch.long)
+    labels[:, 1:3, 2:6, 3:7] = 2
+    regions = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1)
+    assert made(logits, regions.float()) == made(logits, regions.bool())
+    assert not recwarn
+
+
 def test_dice_ce_is_the_hosts_own_loss():
     own = torch.nn.Identity()
     assert spatial_loss(parse("nnUNetTrainerDiceCE"), replace(HOST, own_loss=lambda: own)) is own

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.feature.unit import products
-from nnunet_fess.losses.target import parse_target
+from nnunet_fess.losses.target import TargetKind, parse_target
 
 # Regions are told apart by which of them a voxel lies in: 2 to the power of their number.
 MOST_REGIONS = 8
@@ -52,7 +52,9 @@ def class_means(features: Tensor, classes: Tensor, num_classes: int) -> tuple[Te
         return sums[sample, label] / sizes[sample, label, None], label
 
 
-def disjoint_classes(net_output: Tensor, target: Tensor, ignore_label: int | None = None) -> tuple[Tensor, int]:
+def disjoint_classes(
+    net_output: Tensor, target: Tensor, ignore_label: int | None = None, kind: TargetKind = "auto"
+) -> tuple[Tensor, int]:
     """A target in nnU-Net's shapes as one class per voxel.
 
     Args:
@@ -60,6 +62,7 @@ def disjoint_classes(net_output: Tensor, target: Tensor, ignore_label: int | Non
         target: labels or regions, see `nnunet_fess.losses.target.parse_target`. Regions overlap, so that a voxel's class is the
             set of regions it lies in: of "whole" and "core", 0 is neither, 1 whole alone, 3 both.
         ignore_label: of label maps.
+        kind: what the target is.
 
     Returns:
         classes (B, *voxels), -1 where ignored, and their number K.
@@ -67,7 +70,7 @@ def disjoint_classes(net_output: Tensor, target: Tensor, ignore_label: int | Non
     Raises:
         ValueError: ill shapes or labels; more than 8 regions.
     """
-    parsed = parse_target(net_output, target, ignore_label)
+    parsed = parse_target(net_output, target, ignore_label, kind)
     if parsed.is_label_map:
         classes, number = parsed.classes[:, 0].long(), parsed.num_classes
     else:

@@ -10,6 +10,8 @@ from nnunet_fess.trainers.errors import TrainingRefused
 if TYPE_CHECKING:
     from torch import nn
 
+    from nnunet_fess.losses.target import TargetKind
+
 TEMP = Option("temp", "tempX", 0.5, "temperature Δ of the feature term's softmax", accepts=above(0))
 ETA = Option("eta", "etaX", 1e-5, "factor η of FESS's contrastive term", accepts=above(0), excludes=frozenset({"etalr"}))
 ETALR = Option("etalr", "etalr", False, "η is the optimizer's present learning rate", "switch", excludes=frozenset({"eta"}))
@@ -68,7 +70,8 @@ def supcon(settings: Settings, host: FeatureHost) -> nn.Module:
             f"SupCon takes at most {MOST_REGIONS} regions, the dataset has {len(host.classes)}. Use labels instead of "
             "regions, or another feature term."
         )
-    return SupConFeature(stages[-level], level, settings.number("temp"), settings.whole("queue"), host.ignore_label)
+    kind: TargetKind = "regions" if host.has_regions else "labels"
+    return SupConFeature(stages[-level], level, settings.number("temp"), settings.whole("queue"), host.ignore_label, kind)
 
 
 TERMS = (
