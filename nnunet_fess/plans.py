@@ -6,7 +6,9 @@ A plans file of ours says so under the key `nnunet_fess`, which nnU-Net ignores;
 from __future__ import annotations
 
 import copy
+import json
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +76,14 @@ class Written:
         configuration: as nnU-Net resolves it.
         kept: the other configurations of the file.
         gigabytes: of GPU memory by nnU-Net's estimate; None where dataset.json does not tell channels and labels.
+        replaced: what an earlier configuration of that name had otherwise; empty if there was none or it was the same.
     """
 
     path: Path
     configuration: dict[str, Any]
     kept: list[str]
     gigabytes: float | None
+    replaced: str = ""
 
 
 def write(
@@ -114,10 +118,21 @@ def write(
                 "with --output, or make it anew with --overwrite, which drops its other configurations."
             )
         present = None
+    before = (present or {}).get("configurations", {}).get(configuration)
+    mark = (present or {}).get(MARK, {})
+    if not overwrite and before is not None and mark.get("digests", {}).get(configuration, _digest(before)) != _digest(before):
+        raise UserError(
+            f"the configuration {configuration} of {target} was edited by hand since this command made it. Choose another name "
+            "with --output, or replace it with --overwrite."
+        )
     made = copy.deepcopy(plans if present is None else present)
     made["configurations"][configuration] = own
     made["plans_name"] = name
-    made[MARK] = {"version": __version__, "made": {**(present or {}).get(MARK, {}).get("made", {}), configuration: source}}
+    made[MARK] = {
+        "version": __version__,
+        "made": {**mark.get("made", {}), configuration: source},
+        "digests": {**mark.get("digests", {}), configuration: _digest(own)},
+    }
     followers = [other for other in made["configurations"] if configuration in _ancestry(made, other)]
     for follower in followers:
         _check_patch(resolve(made, follower), wish.network)
@@ -127,7 +142,8 @@ def write(
         write_json(target, made)
     resolved = resolve(made, configuration)
     kept = [other for other in made["configurations"] if other != configuration]
-    return Written(target, resolved, kept, _gigabytes(home, resolved))
+    replaced = _difference(before, own) if before is not None and configuration in _made(present) and before != own else ""
+    return Written(target, resolved, kept, _gigabytes(home, resolved), replaced)
 
 
 def default_name(source: str, wish: Wish) -> str:
@@ -360,6 +376,11 @@ def _made(present: dict[str, Any] | None) -> list[str]:
     if present is None:
         return []
     return list(present[MARK]["made"] if MARK in present else present["configurations"])
+
+
+def _digest(configuration: dict[str, Any]) -> str:
+    """By which a configuration that somebody has edited is told from the one that was written."""
+    return f"{zlib.crc32(json.dumps(configuration, sort_keys=True).encode()):08x}"
 
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:

@@ -153,6 +153,25 @@ def test_without_trainings_another_size_replaces(home):
     assert content(home)["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"][:2] == [4, 8]
 
 
+def test_what_is_replaced_is_said(home):
+    assert cut().replaced == ""
+    assert cut().replaced == ""
+    assert cut(wish=Wish(cpu=True, batch_size=3)).replaced == "batch_size 2, not 3"
+
+
+def test_what_was_edited_by_hand_stays(home):
+    written = cut()
+    edited = json.loads(written.path.read_text())
+    edited["configurations"]["3d_fullres"]["batch_size"] = 9
+    written.path.write_text(json.dumps(edited))
+    before = files(home)
+    with pytest.raises(UserError, match="edited by hand"):
+        cut(wish=Wish(cpu=True, features=[4, 8]))
+    assert files(home) == before
+    cut(wish=Wish(cpu=True, features=[4, 8]), overwrite=True)
+    assert content(home)["configurations"]["3d_fullres"]["batch_size"] == 2
+
+
 @pytest.mark.parametrize(
     ("wish", "said"),
     [

@@ -66,6 +66,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         f"{args.configuration}: {shown['architecture']['network_class_name'].rsplit('.', 1)[-1]}, patch {shown['patch_size']}, "
         f"batch {shown['batch_size']}, features {kwargs.get('features_per_stage') or kwargs.get('features')}"
     )
+    if written.replaced:
+        print(f"replaced: the {args.configuration} that was there, which had {written.replaced}")
     if written.kept:
         print(f"kept as they are: {', '.join(written.kept)}")
     if written.gigabytes is not None:
