@@ -26,19 +26,27 @@ def steps(trainer, random_batch, count: int, start: int = 0) -> list[float]:
     return [float(trainer.train_step(random_batch(trainer, seed))["loss"]) for seed in range(start, start + count)]
 
 
-# Terms are composed, never written out: each spatial and each feature term once on everything, then all pairs once.
+# Terms are composed, never written out: each spatial and each feature term once on everything, then all pairs once. The fast
+# tests take of 2-D plain labels, and of the pairs each map and feature term with one other term.
 WITH_FEATURE = [f"nnUNetTrainer{feature}" for feature in FEATURE]
 ONE_BY_ONE = [*(name for name, loss in LOSSES.items() if len(loss.terms) == 1), *WITH_FEATURE]
 PAIRS = [name for name, loss in LOSSES.items() if len(loss.terms) == 2 and name not in ONE_BY_ONE]
+FAST_PAIRS = tuple(name for name in PAIRS if name.endswith(("DiceCE", "RRW")))
 
 
-@pytest.mark.parametrize("name", PAIRS)
+def slow(those: bool) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] * those
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow(name not in FAST_PAIRS)) for name in PAIRS])
 def test_every_pair_trains(make_trainer, random_batch, name):
     assert np.isfinite(steps(make_trainer(name), random_batch, 2)).all()
 
 
-@pytest.mark.parametrize("labels", LABELS)
-@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize(
+    ("labels", "dim"),
+    [pytest.param(labels, dim, marks=slow(dim == 2 and labels != "plain")) for labels in LABELS for dim in (2, 3)],
+)
 @pytest.mark.parametrize("name", ONE_BY_ONE)
 def test_trains_and_validates(make_trainer, random_batch, name, dim, labels):
     trainer = make_trainer(name, labels, dim)

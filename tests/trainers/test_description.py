@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from nnunet_fess.trainers.catalogue import LOSSES
 from nnunet_fess.trainers.description import describe
 from nnunet_fess.trainers.naming import parse
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_trainer_describes_itself_in_json(name):
-    read = json.loads(str(describe(parse(name), {"epochs": 1000})))
-    assert read["trainer"] == name
-    assert len(read["terms"]) == len(LOSSES[name].terms)
-    assert read["settings"]["epochs"] == 1000
-    assert read["spelt out"] == []
+def test_every_trainer_describes_itself_in_json():
+    for name, loss in LOSSES.items():
+        read = json.loads(str(describe(parse(name), {"epochs": 1000})))
+        assert read["trainer"] == name
+        assert len(read["terms"]) == len(loss.terms)
+        assert read["settings"]["epochs"] == 1000
+        assert read["spelt out"] == []
 
 
 def test_says_what_the_name_spells_out():
