@@ -57,7 +57,13 @@ def find_model(dataset: str, trainer: str, plans: str, configuration: str) -> Mo
     path = home / f"{trainer}__{plans}__{configuration}"
     if not path.is_dir():
         there = sorted(found.name for found in home.glob("*__*__*") if found.is_dir())
-        raise UserError(f"{home} has no model {path.name}. There: {', '.join(there) or 'none'}.")
+        same = [name for name in there if name.startswith(f"{trainer}__")]
+        if len(same) == 1:
+            _, found_plans, found_configuration = same[0].rsplit("__", 2)
+            hint = f" Did you mean -p {found_plans} -c {found_configuration}?"
+        else:
+            hint = ""
+        raise UserError(f"{home} has no model {path.name}.{hint} There: {', '.join(there) or 'none'}.")
     return Model(path, home.name, trainer, plans, configuration)
 
 
@@ -112,7 +118,7 @@ def _copy(
     plans_name: str | None,
     say: Callable[[str], None],
 ) -> None:
-    chosen = _folds(model, folds, checkpoint)
+    chosen = folds_of(model, folds, checkpoint)
     plans, dataset = (_read(model.path / f"{name}.json") for name in ("plans", "dataset"))
     _refuse_foreign_network(model, plans)
     target.mkdir(parents=True)
@@ -141,7 +147,12 @@ def _copy(
         say(f"{model.configuration} needs predictions of {previous}: share that, too (-c {previous} {model.configuration}).")
 
 
-def _folds(model: Model, wanted: Sequence[str] | None, checkpoint: str) -> list[str]:
+def folds_of(model: Model, wanted: Sequence[str] | None, checkpoint: str) -> list[str]:
+    """The folds that a copy will have: those that are wanted, or every one that has the checkpoint.
+
+    Raises:
+        UserError: there is none, or a wanted one lacks it.
+    """
     there = sorted(path.parent.name.removeprefix("fold_") for path in model.path.glob(f"fold_*/{checkpoint}"))
     if not there:
         raise UserError(f"{model.path} has no fold with {checkpoint}. Train it to the end, or name another with -chk.")

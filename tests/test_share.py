@@ -64,6 +64,16 @@ def test_no_path_of_the_sender_is_in_the_copy(model, tmp_path):
     assert not [path for path, content in snapshot(tmp_path / "copy").items() if b"/home/me" in content]
 
 
+def test_the_command_that_it_shows_names_the_folds_that_there_are(model, tmp_path, capsys):
+    assert main(["share", "999", "-tr", TRAINER, "-c", "tiny", "-o", str(tmp_path / "model.zip")]) == 0
+    assert "-tr nnUNetTrainer -f 0\n" in capsys.readouterr().out
+
+
+def test_other_plans_of_the_same_trainer_are_advised(model):
+    with pytest.raises(UserError, match="Did you mean -p nnUNetPlans -c tiny"):
+        find_model("999", TRAINER, "nnUNetPlansCPU", "tiny")
+
+
 def test_a_zip_is_laid_out_as_nnunet_results(model, tmp_path):
     assert main(["share", "999", "-tr", TRAINER, "-c", "tiny", "-o", str(tmp_path / "model.zip"), "--plans-name", "mine"]) == 0
     folder = "Dataset999_Tiny/nnUNetTrainer__mine__tiny/"

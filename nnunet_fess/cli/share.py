@@ -41,6 +41,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"  nnUNetv2_install_pretrained_model_from_zip {output.name}")
     else:
         print("  copy what is in it into nnUNet_results")
-    print(f"  nnUNetv2_predict -i IMAGES -o OUTPUT -d {dataset} -c {args.configurations[-1]} -p {plans} -tr {share.STOCK}")
+    # nnU-Net predicts with folds 0 to 4 and the final checkpoint unless it is told.
+    folds = share.folds_of(models[-1], args.folds, args.checkpoint)
+    told = "" if folds == list("01234") else f" -f {' '.join(folds)}"
+    told += "" if args.checkpoint == "checkpoint_final.pth" else f" -chk {args.checkpoint}"
+    which = f"-d {dataset} -c {args.configurations[-1]} -p {plans} -tr {share.STOCK}{told}"
+    print(f"  nnUNetv2_predict -i IMAGES -o OUTPUT {which}")
     print(f"It replaces a model {share.STOCK}__{plans}__{args.configurations[-1]} of that dataset; --plans-name avoids that.")
     return 0

@@ -23,7 +23,7 @@ CONTOUR_SHARE = Option(
     "lambda",
     "lambdaX",
     0.5,
-    "λ: share of the contour in separable Dice",
+    "λ: share of the contour in separable Dice; beside a feature term λ is that term's, and this share stays at its default",
     accepts=between(0, 1),
     remarks=(
         (0, "λ = 0: what lies on the contour counts nothing in separable Dice."),
