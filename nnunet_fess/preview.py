@@ -162,7 +162,7 @@ def loss_maps(trainer: TrainerName, case: Case, scale: Sequence[float]) -> dict[
 
     Returns:
         Each (Z, Y, X) on that scale's grid. Where the channels have maps of their own: for labels that of the voxel's own
-        class, for regions the largest. A contour beside weights that say no more than it is left out.
+        class, for regions one each, named after them. A contour beside weights that say no more than it is left out.
 
     Raises:
         UserError: it draws nothing.
@@ -174,7 +174,17 @@ def loss_maps(trainer: TrainerName, case: Case, scale: Sequence[float]) -> dict[
     weight = maps.get("weight")
     if weight is not None:
         maps = {name: drawn for name, drawn in maps.items() if drawn is weight or not _says_no_more(drawn, weight)}
-    return {name: _volume(_one_channel(drawn, truth)) for name, drawn in maps.items()}
+    found: dict[str, Tensor] = {}
+    for name, drawn in maps.items():
+        if not truth.is_label_map and drawn.shape[1] == len(case.structures) > 1:
+            found |= {f"{name}, {region}": _volume(drawn[:, number]) for number, region in enumerate(case.structures)}
+        elif truth.is_label_map and drawn.shape[1] == truth.num_classes:
+            found[name] = _volume(drawn.gather(1, truth.classes.long())[:, 0])
+        else:
+            found[name] = _volume(
+                drawn[:, 0] if drawn.shape[1] == 1 else drawn.any(1) if drawn.dtype == torch.bool else drawn.amax(1)
+            )
+    return found
 
 
 def rim_shares(trainer: TrainerName, case: Case) -> dict[str, float]:
@@ -348,15 +358,6 @@ def _says_no_more(flags: Tensor, weight: Tensor) -> bool:
     if flags.dtype != torch.bool or flags.shape != weight.shape:
         return False
     return all(part.numel() == 0 or bool((part == part[0]).all()) for part in (weight[flags], weight[~flags]))
-
-
-def _one_channel(drawn: Tensor, truth: Target) -> Tensor:
-    """(B, *spatial) from (B, C, *spatial)."""
-    if drawn.shape[1] == 1:
-        return drawn[:, 0]
-    if truth.is_label_map and drawn.shape[1] == truth.num_classes:
-        return drawn.gather(1, truth.classes.long())[:, 0]
-    return drawn.amax(1) if drawn.dtype != torch.bool else drawn.any(1)
 
 
 def _volume(batch: Tensor) -> Tensor:

@@ -207,6 +207,15 @@ def test_a_foreign_loss_need_only_have_maps(make_dataset, monkeypatch, tmp_path)
     assert (tmp_path / "picture.png").stat().st_size > 5_000
 
 
+def test_every_region_has_a_map_of_its_own(make_dataset):
+    case = load(make_dataset("regions"), "nnUNetPlans", "tiny", None)
+    maps = loss_maps(parse("nnUNetTrainerGSL"), case, case.scales[0])
+    assert list(maps) == [f"distance, {region}" for region in case.structures] and len(maps) == 2
+    for region, drawn in maps.items():
+        inside = torch.from_numpy(case.masks[region.removeprefix("distance, ")])
+        assert (drawn[inside] < 0).all() and (drawn[~inside] > 0).all()
+
+
 def test_maps_of_every_part_of_a_blend_are_found(make_dataset, monkeypatch):
     class Part(SpatialLoss):
         def __init__(self, value):
