@@ -35,16 +35,28 @@ def test_in_another_format(original, tmp_path: Path) -> None:
     "voxels",
     [
         IMAGE.astype(np.float64),
-        IMAGE[::-1, :, ::-1],
-        np.moveaxis(IMAGE, 2, 0),
         np.pad(IMAGE, 3),
         IMAGE[tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(IMAGE))],
     ],
-    ids=["float", "mirrored", "turned", "padded", "cropped"],
+    ids=["float", "padded", "cropped"],
 )
 def test_as_other_programs_write_it(original, voxels: np.ndarray, tmp_path: Path) -> None:
     downloads.save(voxels, tmp_path / "copy.nii.gz")
     assert of(tmp_path / "copy.nii.gz") == original
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SAL"])
+def test_with_its_axes_stored_otherwise(original, axes: str, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(IMAGE, downloads.AFFINE)
+    wanted = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes))
+    nib.save(image.as_reoriented(wanted), tmp_path / "copy.nii.gz")
+    assert of(tmp_path / "copy.nii.gz") == original
+
+
+def test_a_mirrored_patient_is_another_image(original, tmp_path: Path) -> None:
+    downloads.save(IMAGE[::-1], tmp_path / "copy.nii.gz")
+    assert of(tmp_path / "copy.nii.gz")[0] == original[0]
+    assert of(tmp_path / "copy.nii.gz")[1] != original[1]
 
 
 def test_with_a_scaling_in_its_header(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_validation_fold_has_more_truth_than_predictions(two):
 
 def test_a_broken_folder_does_not_cost_the_others(two):
     pairs, question = pair_up(*two)[0], Question({"one": (1,)}, ("dice",))
-    write(two[0].parent / "bad.nii.gz", volume(1, (2, 2, 2)))
+    write(two[0].parent / "bad.nii.gz", volume(1, (6, 9, 9)))
     broken = [folders.Pair("case_0", two[0].parent / "bad.nii.gz", pairs[0].truth)]
     good, bad = folders.evaluate_all([(pairs, question), (broken, question)], 1)
     assert list(good.cases) == ["case_0", "case_1", "case_2"]
