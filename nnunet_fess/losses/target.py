@@ -11,6 +11,8 @@ from torch import Tensor
 
 Convention = Literal["paper", "released"]
 TargetKind = Literal["auto", "labels", "regions", "onehot"]
+# Taken out once: torch.compile before 2.5 cannot look into typing.
+_CONVENTIONS, _KINDS = get_args(Convention), get_args(TargetKind)
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 _ADVICE = {
@@ -81,7 +83,7 @@ def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = 
             f"target must have a channel axis, as in target.unsqueeze(1), for a net_output {tuple(net_output.shape)}. "
             f"Got: {tuple(target.shape)}"
         )
-    if target.ndim != net_output.ndim or target.shape[0] != batch or list(target.shape[2:]) != spatial:
+    if target.ndim != net_output.ndim or target.shape[0] != batch or list(target.shape[2:]) != list(spatial):
         raise ValueError(
             f"target must have the batch size and the spatial shape of net_output {tuple(net_output.shape)}. "
             f"Got: {tuple(target.shape)}"
@@ -186,11 +188,11 @@ def _one_each(flags: Tensor, valid: Tensor | None = None) -> bool:
 
 def check_convention(convention: str) -> None:
     """Raise ValueError unless the convention is known."""
-    if convention not in get_args(Convention):
-        raise ValueError(f"convention must be one of {', '.join(get_args(Convention))}. Got: {convention!r}")
+    if convention not in _CONVENTIONS:
+        raise ValueError(f"convention must be one of {', '.join(_CONVENTIONS)}. Got: {convention!r}")
 
 
 def check_target_kind(kind: str) -> None:
     """Raise ValueError unless the kind of target is known."""
-    if kind not in get_args(TargetKind):
-        raise ValueError(f"target_kind must be one of {', '.join(get_args(TargetKind))}. Got: {kind!r}")
+    if kind not in _KINDS:
+        raise ValueError(f"target_kind must be one of {', '.join(_KINDS)}. Got: {kind!r}")
