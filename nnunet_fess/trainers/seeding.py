@@ -54,6 +54,8 @@ class RepeatableAugmenter(MultiThreadedAugmenter):
 
     def __next__(self) -> Any:
         """The next batch, of the workers in turn; raises as `nnunet_fess.trainers.workers.batch_of`."""
+        if not self.was_initialized:  # as in `TellingAugmenter`
+            self._start()
         return batch_of(super().__next__, lambda: self._processes, self._finish)
 
 

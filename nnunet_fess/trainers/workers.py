@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunet_module
 
 from nnunet_fess.trainers.errors import TrainingRefused
+
+_PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def batch_of(get: Callable[[], Any], processes: Callable[[], list[Process]], fin
     try:
         batch = get()
     except RuntimeError as error:
-        codes = [worker.exitcode for worker in workers if worker.exitcode]
+        codes = _exit_codes(workers)
         if not codes:
             raise
         # The others are terminated when one is gone.
@@ -91,6 +94,14 @@ def batch_of(get: Callable[[], Any], processes: Callable[[], list[Process]], fin
         return batch
     finish()
     raise WorkerFailed(f"{failure.kind} in a data loading process: {failure.message}\n\n{failure.trace}")
+
+
+def _exit_codes(workers: list[Process]) -> list[int]:
+    """Of those that did not end well; for a moment only the thread that noticed the end may know the code."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (codes := [worker.exitcode for worker in workers if worker.exitcode]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return codes
 
 
 def _killed(exitcode: int) -> str:
@@ -116,6 +127,8 @@ class TellingAugmenter(NonDetMultiThreadedAugmenter):
 
     def __next__(self) -> Any:
         """The next batch of whichever worker is ready; raises as `batch_of`."""
+        if not self.initialized:  # before `batch_of` looks who they are: one may be gone before its first batch
+            self._start()
         return batch_of(super().__next__, lambda: self._processes, self._finish)
 
 
