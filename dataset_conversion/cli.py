@@ -151,7 +151,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     """One command per dataset."""
     parser = arguments.parser(prog, "Write a raw download in nnU-Net's format.", EPILOG)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
-    for dataset in datasets().values():
+    for _, dataset in sorted(datasets().items()):
         command = commands.add_parser(
             dataset.name,
             help=dataset.about["description"],

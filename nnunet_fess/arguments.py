@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 from collections.abc import Callable
+from typing import Any
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of a misspelt word which one was meant."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        names = [str(choice) for choice in action.choices]
+        near = difflib.get_close_matches(str(value).lower(), names, n=2)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise argparse.ArgumentError(action, f"there is no {value!r}.{hint} There are: {', '.join(names)}")
 
 
 def parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """A parser that shows description and epilog with the line breaks they have: commands in them can be copied."""
-    return argparse.ArgumentParser(
-        prog=prog, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _Parser(prog=prog, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:

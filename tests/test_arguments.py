@@ -53,3 +53,12 @@ def test_help_keeps_the_lines_it_was_written_in(monkeypatch):
     text = 'for bash:  eval "$(nnunet_fess env)"   or longer than forty columns\nsecond line'
     assert text in parser("prog", "What it does.", text).format_help()
     assert isinstance(parser("prog", "x"), argparse.ArgumentParser)
+
+
+def test_a_misspelt_choice_is_told_what_was_meant(capsys):
+    made = parser("prog", "text")
+    made.add_argument("dataset", choices=["amos22", "brats2017"])
+    with pytest.raises(SystemExit) as caught:
+        made.parse_args(["brats2071"])
+    assert caught.value.code == 2
+    assert "there is no 'brats2071'. Did you mean brats2017? There are: amos22, brats2017" in capsys.readouterr().err

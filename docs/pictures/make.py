@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs again, from a finished demo and from the results in benchmarks/.
+"""Makes the pictures of README and docs again, from a finished demo and from docs/results/.
 
     nnunet_fess demo --workdir demo
     python docs/pictures/make.py demo
@@ -14,10 +14,11 @@ import os
 from pathlib import Path
 
 from nnunet_fess.cli.main import main as nnunet_fess
-from nnunet_fess.demo import overlay
+from nnunet_fess.demo import overlay, pipeline
+from nnunet_fess.study.results import read_runs
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE.parents[1] / "benchmarks" / "results" / "hippocampus_contour.json"
+RESULTS = HERE.parent / "results" / "contour-hippocampus.earlier.json"
 TRAINER = "nnUNetTrainerCWCD_3mm"
 # Of these losses in the results; CE and SDL have not converged in that budget, see docs/results.md.
 LOSSES = ("DiceCE", "Dice", "CWCD", "CWCD_adaptive")
@@ -38,7 +39,7 @@ def draw_overlay(demo: Path) -> None:
     """The demo's own picture of its first high-grade case."""
     (dataset,) = (demo / "nnUNet_raw").glob("Dataset*")
     case = sorted(path.name.removesuffix(".nii.gz") for path in (dataset / "labelsTs").glob("*HGG.nii.gz"))[0]
-    predictions = {folder.name: folder for folder in sorted((demo / "predictions").iterdir())}
+    predictions = {run.trainer: run.predictions for run in read_runs(demo / pipeline.STUDY)}
     overlay.draw_case(dataset, case, predictions, HERE / "overlay.png")
 
 
@@ -57,7 +58,7 @@ def draw_results() -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    runs = json.loads(RESULTS.read_text())["runs"]
+    runs = json.loads(RESULTS.read_text())["runs"]["all"]
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharex=True, sharey=True, layout="constrained")
     for axis, part in zip(axes, ("anterior", "posterior"), strict=True):
         for row, loss in enumerate(LOSSES):

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     device = _device(args.device)
     start = time.monotonic()
     place = args.workdir or workdir.first_free(Path(_DATA_PLACE if args.data_only else _PLACE))
-    with terminable(), workdir.claim(place, args.overwrite) as claimed:
+    with terminable(), workdir.claim(place, args.overwrite, pipeline.made_of(args.seed)) as claimed:
         print(f"Working directory {claimed.path}, device {device}, output of all commands in {pipeline.LOG}", flush=True)
         if args.data_only:
             pipeline.prepare(claimed, args.seed, cores())
@@ -40,8 +40,9 @@ def main(argv: Sequence[str]) -> int:
     patients = len(list(claimed.path.glob("overlay_*.png")))
     print(f"\n{report.caption(patients, args.seed)}\n\n{report.table(scores)}\n\n{report.ON_TIME}")
     print(
-        f"\nTook {(time.monotonic() - start) / 60:.1f} minutes. In {claimed.path}: {workdir.RESULTS}, overlay_*.png, and for "
-        "the commands above the phantom download, nnU-Net's folders with the trained models, and the predictions."
+        f"\nTook {(time.monotonic() - start) / 60:.1f} minutes. The report: {claimed.path / pipeline.REPORT}\n"
+        f"Beside it {workdir.RESULTS}, overlay_*.png, and for the commands above the phantom download, nnU-Net's folders with "
+        "the trained models, and the predictions."
     )
     poor = [f"{name} {score.dice[REGION]:.3f}" for name, score in scores.items() if not score.dice[REGION] >= MINIMUM]
     if poor:
@@ -52,10 +53,10 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser(
         "nnunet_fess demo",
-        "Makes a phantom download in BraTS 2017's layout, then converts, plans, trains,\n"
-        "predicts and evaluates with the commands a user would type, and shows each of\n"
-        "them. Takes some five minutes on two idle cores, and several times that where\n"
-        "other programs run.",
+        "Makes a phantom download in BraTS 2017's layout, converts and plans it, and compares\n"
+        "losses on it in a study that leaves a report, with the commands a user would type,\n"
+        "each of which it shows. Takes some four minutes on two idle cores, and several times\n"
+        "that where other programs run. Stopped, it goes on where it was.",
     )
     parser.add_argument(
         "--workdir",

@@ -1,15 +1,19 @@
-"""The whole path, from the download to the table, through the commands a user would type."""
+"""The whole path, from the download to the report, through the commands a user would type."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nnunet_fess.demo import overlay, report
+from nnunet_fess import __version__
+from nnunet_fess.demo import overlay, report, study
 from nnunet_fess.demo.phantom import PATIENTS, write_download
 from nnunet_fess.demo.trainers import DemoTrainer
 from nnunet_fess.demo.workdir import RESULTS, Workdir
@@ -19,18 +23,13 @@ from nnunet_fess.processes.shell import Shell
 
 DATASET = "517"
 CONFIGURATION = "3d_fullres"
-PLANS = "nnUNetPlansCPU"
 PATCH = "24,32,24"
-FOLD = "0"
 LOG = "demo.log"
-INTERMEDIATE = ("download", "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "predictions")
-_PROGRAMS = (
-    "nnunet_fess",
-    "nnUNetv2_plan_and_preprocess",
-    "nnUNetv2_train",
-    "nnUNetv2_predict",
-    "nnUNetv2_evaluate_folder",
-)
+STUDY, STUDY_FILE = "study", "study.yaml"
+REPORT = f"{STUDY}/report.html"
+_DATA = ("download", "nnUNet_raw", "nnUNet_preprocessed")
+INTERMEDIATE = (*_DATA, STUDY)
+_PROGRAMS = ("nnunet_fess", "nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict")
 
 
 def environment(workdir: Path, cores: int) -> dict[str, str]:
@@ -41,7 +40,8 @@ def environment(workdir: Path, cores: int) -> dict[str, str]:
         cores: how many processor cores there are to share.
     """
     return {
-        **{name: str(workdir / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")},
+        **{name: str(workdir / name) for name in ("nnUNet_raw", "nnUNet_preprocessed")},
+        "nnUNet_results": str(workdir / STUDY / "nnUNet_results"),  # where a study keeps its models
         VARIABLE: str(DIRECTORY),
         # The network needs the cores too; nnU-Net's planner fails at 0.
         "nnUNet_n_proc_DA": str(max(1, min(cores - 1, 8))),
@@ -64,55 +64,33 @@ def program_path() -> str:
     return search_path(_PROGRAMS)
 
 
+def made_of(seed: int) -> dict[str, Any]:
+    """What the prepared data depend on: an unfinished demo of the same is gone on with."""
+    return {"seed": seed, "version": __version__}
+
+
 def prepare(workdir: Workdir, seed: int, cores: int) -> None:
     """Make the phantom, convert, plan and preprocess it, and leave it at that: data for trainings and studies of one's own.
 
     Args:
-        workdir: claimed, hence empty of what an earlier demo made.
+        workdir: claimed.
         seed: of phantom and split.
         cores: how many processor cores to use.
 
     Raises:
         UserError: a stage failed.
     """
-    folders = {name: workdir.new(name) for name in ("download", "nnUNet_raw", "nnUNet_preprocessed")}
-    variables, shell, _ = _begin(workdir, cores)
-    _prepare(shell, folders["download"], folders["nnUNet_raw"], seed, variables["nnUNet_def_n_proc"])
-
-
-def _begin(workdir: Workdir, cores: int) -> tuple[dict[str, str], Shell, list[str]]:
-    """Variables of the demo's commands, what runs them, and the lines that set them in a user's shell, which are shown."""
-    variables = environment(workdir.path, cores)
-    shell = Shell(workdir.new(LOG), {**variables, "PATH": program_path()})
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    print("All commands below run with these variables:", *(f"  {line}" for line in exports), sep="\n")
-    return variables, shell, exports
-
-
-def _prepare(shell: Shell, folder: Path, raw: Path, seed: int, workers: str) -> Path:
-    """From the phantom to what can be trained on; the raw dataset's folder."""
-    print(f"\nMake a phantom download of {len(PATIENTS)} patients in BraTS 2017's layout", flush=True)
-    download = write_download(folder, seed)
-    print(f"  {download}")
-    raw.mkdir()
-    convert = ["nnunet_fess", "convert", "brats2017", str(download), "-d", DATASET]
-    shell.run("Convert it to nnU-Net's format", [*convert, "--test-fraction", "0.25", "--seed", str(seed), "-np", workers])
-    dataset = next(raw.glob(f"Dataset{DATASET}_*"))
-    # No --verify_dataset_integrity, which a dataset from another source would deserve: the converter has read every voxel.
-    plan = ["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", CONFIGURATION]
-    shell.run("Plan and preprocess", [*plan, "-npfp", workers, "-np", workers])
-    shell.run("Cut the plans down to the size of the demo", ["nnunet_fess", "cpu-plans", DATASET, "--patch-size", PATCH])
-    return dataset
+    _prepare(workdir, _begin(workdir, cores), seed)
 
 
 def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: int, cores: int) -> dict[str, report.Score]:
-    """Run all stages and write results, pictures and log into the working directory.
+    """Run all stages and write report, results, pictures and log into the working directory.
 
     Args:
-        workdir: claimed, hence empty of what an earlier demo made.
+        workdir: claimed; data that an earlier demo has prepared are taken, and its study is gone on with.
         trainers: what to compare.
         device: "cpu" or "cuda".
-        seed: of phantom and split.
+        seed: of phantom, split and trainings.
         cores: how many processor cores to use.
 
     Returns:
@@ -122,33 +100,29 @@ def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: in
         UserError: a stage failed.
     """
     start = time.monotonic()
-    folders = {name: workdir.new(name) for name in INTERMEDIATE}
-    variables, shell, exports = _begin(workdir, cores)
-    workers = variables["nnUNet_def_n_proc"]
-    dataset = _prepare(shell, folders["download"], folders["nnUNet_raw"], seed, workers)
-    plans = folders["nnUNet_preprocessed"] / dataset.name / f"{PLANS}.json"
+    shell = _begin(workdir, cores)
+    _prepare(workdir, shell, seed)
+    (dataset,) = (workdir.path / "nnUNet_raw").glob(f"Dataset{DATASET}_*")
+    workdir.new(STUDY)
+    file = workdir.new(STUDY_FILE)
+    study.write(file, STUDY, trainers, device, seed, cores)
+    commands = [f"nnunet_fess study {verb} {shlex.quote(str(file))}" for verb in ("run", "report")]
+    with _set(environment(workdir.path, cores)):
+        print(f"\nTrain and predict: a study, {file}\n  $ {commands[0]}\nIt runs these commands:", flush=True)
+        study.show(file)
+        print(flush=True)
+        study.run(file)
+        print(f"\nEvaluate and report\n  $ {commands[1]}", flush=True)
+        done = study.finish(file)
 
-    scores, predictions = {}, {}
-    for trainer in trainers:
-        model = ["-p", PLANS, "-tr", trainer.full_name, "-device", device]
-        shell.run(f"Train {trainer.name}", ["nnUNetv2_train", DATASET, CONFIGURATION, FOLD, *model], trainer.epochs)
-        predicted = predictions[trainer.name] = folders["predictions"] / trainer.name
-        predict = ["nnUNetv2_predict", "-i", str(dataset / "imagesTs"), "-o", str(predicted), "-d", DATASET]
-        shell.run(
-            "Predict the held-out patients", [*predict, "-c", CONFIGURATION, "-f", FOLD, *model, "-npp", "0", "-nps", "0"]
-        )
-        evaluate = ["nnUNetv2_evaluate_folder", str(dataset / "labelsTs"), str(predicted)]
-        files = ["-djfile", str(dataset / "dataset.json"), "-pfile", str(plans)]
-        shell.run("Evaluate", [*evaluate, *files, "-np", workers])
-        fold = f"{trainer.full_name}__{PLANS}__{CONFIGURATION}/fold_{FOLD}"
-        scores[trainer.name] = report.Score(
-            report.mean_dice(predicted / "summary.json", dataset / "dataset.json"),
-            report.seconds_per_step(folders["nnUNet_results"] / dataset.name / fold),
-        )
-
+    scores = {
+        trainer.name: report.Score(done[trainer.full_name].dice, report.seconds_per_step(done[trainer.full_name].model))
+        for trainer in trainers
+    }
     labels = sorted((dataset / "labelsTs").glob("*.nii.gz"))
     for label in labels:
         case = label.name.removesuffix(".nii.gz")
+        predictions = {trainer.name: done[trainer.full_name].predictions for trainer in trainers}
         overlay.draw_case(dataset, case, predictions, workdir.new(f"overlay_{case}.png"))
     context: dict[str, Any] = {
         "trained_as": {trainer.name: trainer.full_name for trainer in trainers},
@@ -159,7 +133,53 @@ def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: in
         "seed": seed,
         "seconds": round(time.monotonic() - start, 1),
         "versions": {name: version(name) for name in ("nnunet-fess", "nnunetv2", "torch")},
-        "commands": [*exports, *shell.commands],
+        "commands": [*_exports(workdir, cores), *shell.commands, *commands],
     }
     report.write_results(workdir.new(RESULTS), scores, context)
     return scores
+
+
+def _begin(workdir: Workdir, cores: int) -> Shell:
+    """What runs the commands; the lines that set their variables in a user's shell are shown."""
+    print("All commands below run with these variables:", *(f"  {line}" for line in _exports(workdir, cores)), sep="\n")
+    return Shell(workdir.new(LOG), {**environment(workdir.path, cores), "PATH": program_path()})
+
+
+def _exports(workdir: Workdir, cores: int) -> list[str]:
+    return [f"export {name}={shlex.quote(value)}" for name, value in environment(workdir.path, cores).items()]
+
+
+def _prepare(workdir: Workdir, shell: Shell, seed: int) -> None:
+    """From the phantom to what can be trained on."""
+    folder, raw, _ = (workdir.new(name) for name in _DATA)
+    if workdir.prepared:
+        print(f"\nThe data are prepared already, by an earlier call: {raw}", flush=True)
+        return
+    print(f"\nMake a phantom download of {len(PATIENTS)} patients in BraTS 2017's layout", flush=True)
+    download = write_download(folder, seed)
+    print(f"  {download}")
+    raw.mkdir()
+    convert = ["nnunet_fess", "convert", "brats2017", str(download), "-d", DATASET]
+    shell.run("Convert it to nnU-Net's format", [*convert, "--test-fraction", "0.25", "--seed", str(seed), "-np", "1"])
+    shell.run("Take its fingerprint from fewer voxels", [sys.executable, "-m", "nnunet_fess.demo.fingerprint", DATASET])
+    # No --verify_dataset_integrity, which a dataset from another source would deserve: the converter has read every voxel.
+    plan = ["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", CONFIGURATION]
+    shell.run("Plan and preprocess", [*plan, "-npfp", "1", "-np", "1"])
+    cut = ["nnunet_fess", "plans", DATASET, "--cpu", "--patch-size", PATCH]
+    shell.run("Cut the plans down to the size of the demo", cut)
+    workdir.mark_prepared(made_of(seed))
+
+
+@contextlib.contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """A study takes nnU-Net's folders from the environment."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

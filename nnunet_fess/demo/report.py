@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 import statistics
@@ -31,22 +30,6 @@ class Score:
 
     dice: dict[str, float]
     seconds_per_step: float
-
-
-def mean_dice(summary: Path, dataset_json: Path) -> dict[str, float]:
-    """Mean Dice per region, under the names that the dataset gives its regions.
-
-    Args:
-        summary: `summary.json` of `nnUNetv2_evaluate_folder`, which names regions by their label values.
-        dataset_json: the dataset's `dataset.json`.
-    """
-    means = {_values(ast.literal_eval(key)): mean for key, mean in read_json(summary)["mean"].items()}
-    labels = read_json(dataset_json)["labels"]
-    return {name: means[_values(label)]["Dice"] for name, label in labels.items() if name != "background"}
-
-
-def _values(label: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
-    return (label,) if isinstance(label, int) else tuple(label)
 
 
 def seconds_per_step(fold: Path) -> float:

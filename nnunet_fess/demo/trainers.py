@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnunet_fess.errors import UserError
+from nnunet_fess.study.trainers import PREFIX
 from nnunet_fess.trainers.naming import NotOurs, parse
 from nnunet_fess.trainers.registry import registry, stock_trainers
 
 DEFAULT = ("nnUNetTrainerDiceCE", "nnUNetTrainerFESS", "nnUNetTrainerCWCD")
 
-# Enough for whole-tumour Dice well above what the demo asks for, on two cores in about a minute per trainer. No mirroring: it
-# makes the task harder than so few steps can learn, and prediction would average eight unfinished answers.
+# Those of the preset `quick`, in nnunet_fess/study/presets/quick.yaml. Enough for whole-tumour Dice well above what the demo
+# asks for, on two cores in about a minute per trainer. No mirroring: it makes the task harder than so few steps can learn, and
+# prediction would average eight unfinished answers.
 LENGTH = {"epochs": 6, "iters": 50, "valiters": 2}
 
 
@@ -60,12 +63,34 @@ def _choose(name: str, seed: int) -> DemoTrainer:
     except ValueError as error:
         raise UserError(f"--trainers: {error}") from None
     base, *spelt = name.split("_")
+    if "seed" in parsed.options and parsed["seed"] != seed:
+        raise UserError(f"--trainers: {name} has a seed of its own. All trainers of a demo have the same one: --seed.")
     suffixes = {
-        **{key: f"{count}{key}" for key, count in LENGTH.items()},
+        **_suffixes(),
         "seed": f"seed{seed}",
-        "noMirroring": "noMirroring",
         **dict(zip(parsed.options, spelt, strict=True)),
     }
     ordered = [suffixes[option.key] for option in parsed.loss.options if option.key in suffixes]
     full = parse("_".join([base, *ordered]), catalogue)
     return DemoTrainer(name, full.name, int(full["epochs"] or 0))
+
+
+def for_study(trainers: Sequence[DemoTrainer]) -> tuple[list[str], str]:
+    """The trainers as a study's file names them, and the options that it gives to all of ours.
+
+    A study's results are named after what is in the trainers' names: what all share stands in the options.
+    """
+    ours = [trainer for trainer in trainers if trainer.epochs is not None]
+    shared = [set(trainer.full_name.split("_")[1:]) & {*_suffixes().values()} for trainer in ours]
+    common = set.intersection(*shared) if shared else set()
+    names = []
+    for trainer in trainers:
+        parts = trainer.full_name.split("_")
+        kept = [part for part in parts[1:] if part not in common and not re.fullmatch(r"seed\d+", part)]
+        names.append("_".join([parts[0].removeprefix(PREFIX), *kept]) if trainer in ours else trainer.full_name)
+    return names, "_".join(suffix for suffix in _suffixes().values() if suffix in common)
+
+
+def _suffixes() -> dict[str, str]:
+    """Option → suffix of what all trainers get."""
+    return {**{key: f"{count}{key}" for key, count in LENGTH.items()}, "noMirroring": "noMirroring"}

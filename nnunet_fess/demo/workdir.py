@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.files import held_alone, read_json, write_json
@@ -20,11 +21,14 @@ class Workdir:
 
     Attributes:
         path: the directory, absolute.
+        prepared: whether it holds data that an earlier run has prepared, and this one asks for.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.prepared = False
         self._made: list[str] = []
+        self._data: Mapping[str, Any] | None = None
 
     def new(self, name: str) -> Path:
         """The path of a file or folder that the demo is about to make directly in the directory.
@@ -55,33 +59,46 @@ class Workdir:
             self._made.remove(name)
         self._write_marker()
 
-    def _start_over(self, overwrite: bool) -> None:
-        """Delete what an earlier run has left unfinished; what it has finished, only if told to."""
+    def mark_prepared(self, data: Mapping[str, Any]) -> None:
+        """Write down that the data are there whole, and what they are made of."""
+        self._data = data
+        self.prepared = True
+        self._write_marker()
+
+    def _start(self, overwrite: bool, data: Mapping[str, Any] | None) -> None:
+        """Keep what an earlier run has prepared of the same data, else delete it; what it has finished, only if told to."""
         marker = self.path / MARKER
         if marker.exists():
-            self._made = _made(marker)
+            self._made, self._data = _read(marker)
         if RESULTS in self._made and (self.path / RESULTS).exists() and not overwrite:
             raise UserError(
                 f"{self.path} holds the results of a finished demo. Choose another --workdir, or replace them with --overwrite."
             )
+        self.prepared = data is not None and self._data == data
+        if self.prepared and not (self.path / RESULTS).exists():
+            print(f"Going on with what an unfinished demo has left in {self.path}.", flush=True)
+            return
+        self.prepared, self._data = False, None
         left = [name for name in self._made if (self.path / name).exists()]
         if left and RESULTS not in left:
             print(f"Cleared what an unfinished demo had left in {self.path}.", flush=True)
         self.remove(*reversed(self._made))  # the results, made last, first: what is half removed is not finished
 
     def _write_marker(self) -> None:
-        write_json(self.path / MARKER, {"made": self._made})
+        write_json(self.path / MARKER, {"made": self._made, "prepared": self._data})
 
 
-def _made(marker: Path) -> list[str]:
+def _read(marker: Path) -> tuple[list[str], Mapping[str, Any] | None]:
+    """What was made, and what the data are made of if they are prepared."""
     try:
-        made = read_json(marker)["made"]
+        content = read_json(marker)
+        made = content["made"]
         ours = all(isinstance(name, str) and Path(name).name == name for name in made)
     except (UserError, KeyError, TypeError):
         ours = False
     if not ours:
         raise UserError(f"{marker} is damaged, so what the demo made here is unknown. Choose another --workdir.")
-    return list(made)
+    return list(made), content.get("prepared")
 
 
 def first_free(path: Path) -> Path:
@@ -94,12 +111,13 @@ def first_free(path: Path) -> Path:
 
 
 @contextmanager
-def claim(path: Path, overwrite: bool = False) -> Iterator[Workdir]:
+def claim(path: Path, overwrite: bool = False, data: Mapping[str, Any] | None = None) -> Iterator[Workdir]:
     """Take a directory for one run: made if need be, locked, cleared of what an unfinished demo has left.
 
     Args:
         path: the directory.
         overwrite: clear it of a finished demo's results, too.
+        data: what the run's data are made of; an unfinished demo that has prepared the same is not cleared but gone on with.
 
     Raises:
         UserError: it is no directory, not writable, in use by another demo, holds files but not the demo's marker, or a
@@ -117,7 +135,7 @@ def claim(path: Path, overwrite: bool = False) -> Iterator[Workdir]:
         busy = f"another demo is running in {path}. Wait for it, or choose another --workdir."
         with held_alone(path / _LOCK, busy):
             workdir = Workdir(path)
-            workdir._start_over(overwrite)
+            workdir._start(overwrite, data)
             yield workdir
     except OSError as error:
         raise UserError(f"cannot use the working directory {path}: {error.strerror} ({error.filename}).") from None

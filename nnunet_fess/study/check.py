@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 import shutil
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from dataset_conversion.splits import SPLITS
 from nnunet_fess import machine
 from nnunet_fess.errors import UserError
-from nnunet_fess.plans import network_without_weights
 from nnunet_fess.processes import programs
+from nnunet_fess.study import progress
 from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.data import Data
 from nnunet_fess.study.jobs import jobs
+from nnunet_fess.study.local import slots
 from nnunet_fess.study.lock import LOCK, LOCKS
 from nnunet_fess.study.results import read_run
 from nnunet_fess.study.trainers import others
-from nnunet_fess.trainers.naming import parse
+from nnunet_fess.trainers.naming import NotOurs, parse
+from nnunet_fess.trainers.registry import registry
 
 COMMANDS = ("nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_plan_and_preprocess", "nnUNetv2_preprocess", "nnunet_fess")
 _MOMENTUM, _CHECKPOINTS, _BYTES = 2, 2, 4  # weights and their momentum, best and final, float32
+_LONG = 24 * 3600  # seconds; a study that takes longer is warned of
 
 
 @dataclass
@@ -34,7 +40,7 @@ class Found:
         fine: what is in order, a line each.
         warnings: what may surprise.
         mistakes: what would fail.
-        data: the datasets with each of the plans, those that were found.
+        data: the datasets, those that were found.
     """
 
     fine: list[str] = field(default_factory=list)
@@ -49,13 +55,11 @@ def check(file: StudyFile) -> Found:
     _trying(found, lambda: _trainers(file, found))
     _trying(found, lambda: programs.search_path(COMMANDS))
     for dataset in file.study.datasets:
-        for plans in file.study.all_plans:
-            _trying(found, lambda dataset=dataset, plans=plans: _dataset(file, dataset, plans, found))  # type: ignore[misc]
+        _trying(found, lambda dataset=dataset: _dataset(file, dataset, found))  # type: ignore[misc]
     _trying(found, lambda: _device(file, found))
     _trying(found, lambda: _results(file, found))
     _trying(found, lambda: _disk(file, found))
-    for lines in (found.fine, found.warnings, found.mistakes):  # what concerns a dataset is found with each of its plans
-        lines[:] = dict.fromkeys(lines)
+    _trying(found, lambda: _time(file, found))
     return found
 
 
@@ -93,7 +97,9 @@ def _trainers(file: StudyFile, found: Found) -> None:
     known = others() if foreign else set()
     for position, trainer in foreign:
         if trainer.given not in known:
-            found.mistakes.append(f"{file.at(f'trainers.{position}')}: no trainer {trainer.given} in nnU-Net, nor here")
+            near = difflib.get_close_matches(trainer.given, [*known, *registry().catalogue.losses], n=2, cutoff=0.75)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            found.mistakes.append(f"{file.at(f'trainers.{position}')}: no trainer {trainer.given} in nnU-Net, nor here.{hint}")
     for trainer in file.trainers:
         if trainer.ours:
             found.warnings += parse(trainer.name(0)).loss.remarks
@@ -106,9 +112,9 @@ def _trainers(file: StudyFile, found: Found) -> None:
     found.fine.append(f"{len(file.trainers)} trainers, {ours} of them ours")
 
 
-def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> None:
-    data = Data(file, dataset, plans)
-    if (data.name, plans) in ((other.name, other.plans_name) for other in found.data):
+def _dataset(file: StudyFile, dataset: int | str, found: Found) -> None:
+    data = Data(file, dataset)
+    if data.name in (other.name for other in found.data):
         raise UserError(f"{file.at('dataset')}: {dataset} is {data.name}, which is there already; allowed: each once")
     todo = data.to_do()
     if data.plans_file.is_file():
@@ -183,10 +189,10 @@ def _disk(file: StudyFile, found: Found) -> None:
         return
     needed = 0
     for data in planned:
-        weights = _weights(data.configuration, len(data.dataset_json["channel_names"]), len(data.dataset_json["labels"]))
+        weights = sum(_weights(data.configuration, len(data.dataset_json["channel_names"]), len(data.dataset_json["labels"])))
         model = weights * _MOMENTUM * _CHECKPOINTS * _BYTES
         labels = sum(path.stat().st_size for path in data.truth.glob("*")) if data.truth.is_dir() else 0
-        here = [job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)]
+        here = [job for job in jobs(file) if job.dataset == data.given]
         recorded = (read_run(file.results, job.id) for job in here)
         done = sum(run is not None and run.status == "finished" for run in recorded)
         needed += (len(here) - done) * (model + labels)
@@ -198,19 +204,51 @@ def _disk(file: StudyFile, found: Found) -> None:
     found.fine.append(told_needed)
 
 
-def _weights(configuration: dict[str, Any], channels: int, classes: int) -> int:
-    """How many numbers a network learns."""
+def _time(file: StudyFile, found: Found) -> None:
+    """How long what is left will take, from the runs that are finished; without any, how much there is of it."""
+    recorded = {job.id: read_run(file.results, job.id) for job in jobs(file)}
+    left = [job for job in jobs(file) if (run := recorded[job.id]) is None or run.status != "finished"]
+    if not left:
+        return
+    seconds: dict[str, list[float]] = {}
+    for run in recorded.values():
+        if run is not None and run.status == "finished" and run.seconds > 0:
+            seconds.setdefault(run.trainer_name, []).append(run.seconds / max(1, _iterations(run.trainer_name)))
+    known = [statistics.fmean(each) for each in seconds.values()]
+    steps = sum(_iterations(job.trainer_name) for job in left)
+    told = f"{len(left)} runs to do, {steps:,} training iterations in all"
+    if not known:
+        per_step = 1.0 if file.study.device == "cpu" else 0.1
+        total = steps * per_step / len(slots(file.study.executor))
+        guess = f"{told}; how long is known when the first is finished: at {per_step:g} s each, {progress.duration(total)}"
+        (found.warnings if total > _LONG else found.fine).append(guess)
+        return
+    total = steps * statistics.fmean(known) / len(slots(file.study.executor))
+    measured = f"{told}: about {progress.duration(total)}, judged by those that are finished"
+    (found.warnings if total > _LONG else found.fine).append(measured)
+
+
+def _iterations(trainer_name: str) -> int:
+    """Of one training; for others than ours what nnU-Net's names say, or its 1000 epochs of 250."""
+    try:
+        settings = parse(trainer_name)
+        return int(settings["epochs"] or 1000) * int(settings["iters"] or 250)
+    except NotOurs:
+        epochs = re.search(r"_(\d+)epochs?(_|$)", trainer_name)
+        return (int(epochs[1]) if epochs else 1000) * 250
+
+
+def _weights(configuration: dict[str, Any], channels: int, classes: int) -> Iterator[int]:
+    """Numbers of weights of an encoder's and decoder's convolutions; nothing for a network of another kind."""
     network = configuration.get("architecture", {}).get("arch_kwargs", {})
     features, kernels = network.get("features_per_stage"), network.get("kernel_sizes")
-    if not isinstance(features, list) or not isinstance(kernels, list):  # none of nnU-Net's: built, which takes seconds
-        built = network_without_weights(configuration, channels, classes)
-        return sum(parameter.numel() for parameter in built.parameters())
+    if not isinstance(features, list) or not isinstance(kernels, list):
+        return
     blocks = network.get("n_conv_per_stage") or network.get("n_blocks_per_stage") or [2] * len(features)
     double = 2 if "n_blocks_per_stage" in network else 1  # convolutions of a residual block
-    before, weights = channels, 0
+    before = channels
     for number, kernel, count in zip(features, kernels, blocks, strict=False):
-        weights += math.prod(kernel) * number * (before + number * (count * double - 1))
+        yield math.prod(kernel) * number * (before + number * (count * double - 1))
         before = number
     for deep, shallow, kernel in zip(features[:0:-1], features[-2::-1], kernels[-2::-1], strict=False):
-        weights += 8 * deep * shallow + math.prod(kernel) * shallow * 2 * shallow + shallow * classes
-    return weights
+        yield 8 * deep * shallow + math.prod(kernel) * shallow * 2 * shallow + shallow * classes

@@ -6,17 +6,19 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded
-from nnunet_fess.plans import checked_name
 from nnunet_fess.study.trainers import Trainer, choose
 
-Metric = Literal["dice", "iou", "precision", "sensitivity", "specificity", "hd95", "assd", "nsd"]
-METRICS: tuple[Metric, ...] = ("dice", "iou", "precision", "sensitivity", "specificity", "hd95", "assd", "nsd")
+Metric = Literal[
+    "dice", "iou", "precision", "sensitivity", "specificity", "hd95", "assd", "nsd", "lesion_recall", "lesion_fp"
+]  # nnunet_fess.study.metrics.METRICS, which takes long to import
+METRICS: tuple[Metric, ...] = get_args(Metric)
+_UNASKED = METRICS[:8]  # lesions on request
 Size = Annotated[int, Field(ge=1)] | Literal["all"]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -78,9 +80,7 @@ class Study(_Part):
         description="the number or name of a dataset of nnU-Net such as 504, or a list of them"
     )
     configuration: Text = Field("3d_fullres", description="a configuration of the plans such as 3d_fullres")
-    plans: Text | Annotated[list[Text], Field(min_length=1)] = Field(
-        "nnUNetPlans", description="the name of plans such as nnUNetPlans, or a list of them, none twice"
-    )
+    plans: Text = Field("nnUNetPlans", description="the name of plans such as nnUNetPlans")
     device: Literal["cuda", "cpu", "mps"] = Field("cuda", description="cuda, cpu or mps")
     trainers: list[Text] = Field(min_length=1, description="a list of trainers such as [DiceCE, FESS_lambda0p8, nnUNetTrainer]")
     options: str = Field("", description="options of our trainers such as 100epochs_noMirroring")
@@ -98,7 +98,7 @@ class Study(_Part):
     test: Literal["validation", "imagesTs"] | TestFolders = Field(
         "validation", description="validation, imagesTs, or {images: FOLDER, labels: FOLDER}"
     )
-    metrics: list[Metric] = Field(list(METRICS), min_length=1, description=f"a list of {', '.join(METRICS)}, none twice")
+    metrics: list[Metric] = Field(list(_UNASKED), min_length=1, description=f"a list of {', '.join(METRICS)}, none twice")
     nsd_tolerance_mm: Annotated[float, Field(gt=0)] = Field(1.0, description="a number of mm above 0")
     executor: Local = Field(Local.model_validate({}), description="{kind: local, parallel: 1} or {kind: local, gpus: [0, 1]}")
 
@@ -106,11 +106,6 @@ class Study(_Part):
     def datasets(self) -> list[int | str]:
         """The datasets, also where the file names a single one."""
         return self.dataset if isinstance(self.dataset, list) else [self.dataset]
-
-    @property
-    def all_plans(self) -> list[str]:
-        """The plans, also where the file names only one."""
-        return self.plans if isinstance(self.plans, list) else [self.plans]
 
     def sizes_of(self, dataset: int | str) -> list[Size]:
         """Training sizes of one of the datasets; all cases where the file has sizes for others only."""
@@ -295,7 +290,7 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
     def good(*keys: str) -> bool:
         return not wrong.intersection(keys)
 
-    lists = {key: content.get(key) for key in ("dataset", "plans", "seeds", "folds", "training_sizes", "metrics")}
+    lists = {key: content.get(key) for key in ("dataset", "seeds", "folds", "training_sizes", "metrics")}
     sizes = content.get("training_sizes", ["all"])
     if isinstance(sizes, dict) and good("dataset", "training_sizes"):
         datasets = content["dataset"] if isinstance(content["dataset"], list) else [content["dataset"]]
@@ -307,12 +302,6 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
         if isinstance(items, list) and good(key.partition(".")[0]):
             for item in sorted({str(item) for item in items if items.count(item) > 1}):
                 yield key, f"found {item} twice; allowed: each once"
-    plans = content.get("plans", [])
-    for position, name in enumerate(plans if isinstance(plans, list) else [plans]) if good("plans") else ():
-        try:
-            checked_name(name, "found", reserved=False)
-        except UserError as error:
-            yield f"plans.{position}" if isinstance(plans, list) else "plans", str(error)
     trainers = content.get("trainers") or []
     baseline = content.get("baseline")
     if baseline is not None and good("trainers", "baseline") and baseline not in trainers:

@@ -233,7 +233,7 @@ def to_csv(evaluated: Evaluated) -> str:
 def table(evaluated: Evaluated) -> str:
     """Means as text; behind a mean that not all cases have, from how many it is."""
     question, number = evaluated.question, len(evaluated.cases)
-    rows = [["", *question.metrics]]
+    rows = [["", *(f"nsd ({question.nsd_tolerance_mm:g} mm)" if metric == "nsd" else metric for metric in question.metrics)]]
     for structure in question.structures:
         cells = []
         for metric in question.metrics:

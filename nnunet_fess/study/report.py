@@ -37,18 +37,15 @@ def write_report(results: Path, described: Described, runs: Sequence[Run], cases
     if not cases:
         raise UserError(f"{results} has no score to report. See  nnunet_fess study status  for what its runs do.")
     finished = [run for run in runs if run.status == "finished"]
-    summary = summaries(cases, described.metrics)
+    summary = summaries(cases, described.metrics, patients=described.patients)
     against = comparisons(cases, described.metrics, described.baseline, patients=described.patients)
-    places = ranks(cases, described.metrics)
+    places = ranks(cases, described.metrics, patients=described.patients)
     settings = list(dict.fromkeys(row.setting for row in summary))
-    results_tables = [
-        *tables.plans_tables(described, settings, summary, finished),
-        *tables.result_tables(described, settings, summary, cases, finished),
-    ]
+    results_tables = list(tables.result_tables(described, settings, summary, cases, finished))
     drawn = album.draw(results, described, settings, summary, finished, cases)
     page = {
         "title": described.name,
-        "subtitle": words.subtitle(runs, cases),
+        "subtitle": words.subtitle(runs, cases, described.patients),
         "findings": words.findings(described, settings, against),
         "how_to_read": words.how_to_read(described),
         "about_tests": words.about_tests(against),

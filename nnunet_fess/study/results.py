@@ -19,7 +19,7 @@ from nnunet_fess import files
 from nnunet_fess.errors import UserError
 
 Status = Literal["waiting", "running", "finished", "failed", "interrupted", "outdated"]
-RUNS, CASES, RECORD, LOG = "runs.csv", "cases.csv", "run.json", "log.txt"
+RUNS, CASES, PATIENTS, RECORD, LOG = "runs.csv", "cases.csv", "patients.csv", "run.json", "log.txt"
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,6 @@ def write_runs(results: Path, runs: Iterable[Run]) -> None:
         {
             "run": run.id,
             "dataset": run.dataset,
-            "plans": run.plans,
             "trainer": run.trainer,
             "seed": _cell(run.seed),
             "fold": run.fold,
@@ -211,7 +210,7 @@ class Case:
 
     Attributes:
         run: id of the run.
-        dataset, trainer, seed, fold, size, repeat, plans: of the run.
+        dataset, trainer, seed, fold, size, repeat: of the run.
         case: identifier of the test case.
         structure: name of the class or region.
         values: metric → value; NaN where it is not defined.
@@ -227,16 +226,14 @@ class Case:
     case: str
     structure: str
     values: Mapping[str, float]
-    plans: str = "nnUNetPlans"
 
     @classmethod
     def of(cls, run: Run, case: str, structure: str, values: Mapping[str, float]) -> Case:
         """The scores of a structure in a case of `run`."""
-        known = (run.id, run.dataset, run.trainer, run.seed, run.fold, run.size, run.repeat)
-        return cls(*known, case, structure, values, run.plans)
+        return cls(run.id, run.dataset, run.trainer, run.seed, run.fold, run.size, run.repeat, case, structure, values)
 
 
-_CASE = ("run", "dataset", "plans", "trainer", "seed", "fold", "size", "repeat", "case", "structure")
+_CASE = ("run", "dataset", "trainer", "seed", "fold", "size", "repeat", "case", "structure")
 
 
 def write_cases(results: Path, cases: Iterable[Case], metrics: Sequence[str]) -> None:
@@ -258,7 +255,6 @@ def read_cases(results: Path) -> Iterator[Case]:
         yield Case(
             run=row["run"],
             dataset=row["dataset"],
-            plans=row["plans"],
             trainer=row["trainer"],
             seed=int(row["seed"]) if row["seed"] else None,
             fold=int(row["fold"]),
@@ -268,6 +264,18 @@ def read_cases(results: Path) -> Iterator[Case]:
             structure=row["structure"],
             values={name: float(value) if value else math.nan for name, value in row.items() if name not in _CASE},
         )
+
+
+def write_patients(results: Path, patients: Mapping[str, str]) -> None:
+    """Write `patients.csv`: whose the cases are, as far as it is known; cases of one patient are one sample."""
+    _write(results / PATIENTS, ["case", "patient"], patients.items())
+
+
+def read_patients(results: Path) -> dict[str, str]:
+    """What `write_patients` wrote; nothing where it is not there."""
+    if not (results / PATIENTS).is_file():
+        return {}
+    return {row["case"]: row["patient"] for row in _rows(results / PATIENTS, ["case", "patient"], "Run the study again.")}
 
 
 def _cell(value: Any) -> str:

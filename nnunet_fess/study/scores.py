@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dataset_conversion.errors import ConversionError
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.study import evaluate
 from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study.data import who_of
 from nnunet_fess.study.lock import LOCK
 from nnunet_fess.study.report import write_report
-from nnunet_fess.study.results import Case, Run, folder_of, read_cases, read_runs, write_cases
+from nnunet_fess.study.results import Case, Run, folder_of, read_cases, read_patients, read_runs, write_cases
 from nnunet_fess.study.tables import Described
 
 SCORES = "scores.json"
@@ -78,8 +80,32 @@ def report_study(file: StudyFile) -> tuple[Path, list[str]]:
     """
     problems = evaluate_study(file)
     texts = {path.name: path.read_text("utf-8") for path in (file.path, file.results / LOCK) if path.is_file()}
-    described = Described(file.study.name, file.baseline.label, file.study.metrics, file.study.nsd_tolerance_mm, texts)
-    return write_report(file.results, described, read_runs(file.results), list(read_cases(file.results))), problems
+    cases = list(read_cases(file.results))
+    described = Described(
+        file.study.name,
+        file.baseline.label,
+        file.study.metrics,
+        file.study.nsd_tolerance_mm,
+        texts,
+        patients_of(file, sorted({case.case for case in cases})),
+    )
+    return write_report(file.results, described, read_runs(file.results), cases), problems
+
+
+def patients_of(file: StudyFile, cases: Sequence[str]) -> dict[str, str]:
+    """Case → patient: as the file says, else as `study run` has found our converter's records.
+
+    Raises:
+        UserError: the file does not say it of every case.
+    """
+    who = who_of(file)
+    if who is None:
+        return read_patients(file.results)
+    try:
+        return {member.id: member.group for member in who.members(cases)}
+    except ConversionError as error:
+        told = str(error).removeprefix("--patient-regex ")
+        raise UserError(f"{file.at('patients')}: {told}. Its test cases are cases, too.") from error
 
 
 def _made_of(pairs: Sequence[evaluate.Pair], question: evaluate.Question) -> dict[str, Any]:

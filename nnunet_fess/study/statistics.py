@@ -9,7 +9,7 @@ structure, and of the mean over the structures (nnU-Net's foreground mean: of th
 - against the baseline, paired: over cases, whose differences are first averaged over runs (Wilcoxon's signed-rank test), and
   over runs (paired t test of their means). The first asks whether these trainings differ on other cases, the second whether
   other trainings would differ;
-- p values after Holm: a family is all trainers, training sizes and plans of one metric and structure;
+- p values after Holm: a family is all trainers and training sizes of one metric and structure;
 - effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z;
 - the smallest difference that would have been found with a power of 0.8: where it is larger than what matters, to have found no
   difference means nothing.
@@ -34,7 +34,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from nnunet_fess.study.metrics import LOWER_IS_BETTER
-from nnunet_fess.study.results import Case, Run
+from nnunet_fess.study.results import Case
 
 MEAN = "mean"  # the name of the mean over structures, where a structure's name stands
 ALPHA, POWER = 0.05, 0.8
@@ -43,16 +43,10 @@ Values = NDArray[np.float64]
 
 
 class Setting(NamedTuple):
-    """What trainers are compared under: dataset, training size, and plans, which name the network."""
+    """What trainers are compared under."""
 
     dataset: str
     size: int | str
-    plans: str = "nnUNetPlans"
-
-    @classmethod
-    def of(cls, one: Case | Run) -> Setting:
-        """Of a run, or of a case in it."""
-        return cls(one.dataset, one.size, one.plans)
 
 
 class Slot(NamedTuple):
@@ -67,7 +61,7 @@ class Summary:
     """One trainer's scores.
 
     Attributes:
-        setting: dataset, training size and plans.
+        setting: dataset and training size.
         trainer: its label.
         structure: name, or `MEAN`.
         metric: of `nnunet_fess.study.metrics.METRICS`.
@@ -188,11 +182,13 @@ class Rank:
     first: float
 
 
-def summaries(cases: Iterable[Case], metrics: Sequence[str], seed: int = 0) -> list[Summary]:
-    """Every trainer's scores, in the order of settings, trainers, metrics and structures as they come."""
+def summaries(
+    cases: Iterable[Case], metrics: Sequence[str], seed: int = 0, patients: Mapping[str, str] | None = None
+) -> list[Summary]:
+    """Every trainer's scores, in the order of settings, trainers, metrics and structures as they come; see `comparisons`."""
     found = []
     for setting, table in _tables(cases).items():
-        samples = _Bootstrap(table, seed, {})
+        samples = _Bootstrap(table, seed, patients or {})
         for trainer in table.trainers:
             for metric in metrics:
                 for structure in (*table.structures, MEAN):
@@ -239,13 +235,15 @@ def best(found: Sequence[Summary], setting: Setting, structure: str, metric: str
     return min(rows, key=key).trainer if rows else None
 
 
-def ranks(cases: Iterable[Case], metrics: Sequence[str], seed: int = 0) -> list[Rank]:
-    """Places of the trainers by their mean rank over the cases, which are averaged over runs first."""
+def ranks(
+    cases: Iterable[Case], metrics: Sequence[str], seed: int = 0, patients: Mapping[str, str] | None = None
+) -> list[Rank]:
+    """Places of the trainers by their mean rank over the cases, which are averaged over runs first, and over a patient's."""
     found = []
     for setting, table in _tables(cases).items():
         for metric in metrics:
             for structure in (*table.structures, MEAN):
-                found += _ranks(setting, table, structure, metric, seed)
+                found += _ranks(setting, table, structure, metric, seed, patients or {})
     return found
 
 
@@ -303,7 +301,7 @@ class _Table:
 def _tables(cases: Iterable[Case]) -> dict[Setting, _Table]:
     gathered: dict[Setting, dict[str, dict[Hashable, list[Case]]]] = {}
     for case in cases:
-        runs = gathered.setdefault(Setting.of(case), {}).setdefault(case.trainer, {})
+        runs = gathered.setdefault(Setting(case.dataset, case.size), {}).setdefault(case.trainer, {})
         runs.setdefault((case.repeat, case.fold, case.seed), []).append(case)
     return {setting: _table(trainers) for setting, trainers in gathered.items()}
 
@@ -569,12 +567,12 @@ def _corrected(p: Sequence[float]) -> Values:
 # All trainers
 
 
-def _ranks(setting: Setting, table: _Table, structure: str, metric: str, seed: int) -> list[Rank]:
+def _ranks(setting: Setting, table: _Table, structure: str, metric: str, seed: int, patients: Mapping[str, str]) -> list[Rank]:
     columns = table.columns(structure)
     scores: dict[str, dict[str, list[float]]] = {}
     for trainer, runs in table.runs.items():
         for (_, case), values in _by_case(runs, metric).items():
-            scores.setdefault(case, {}).setdefault(trainer, []).append(float(_nanmean(values[columns])))
+            scores.setdefault(patients.get(case, case), {}).setdefault(trainer, []).append(float(_nanmean(values[columns])))
     sign = 1 if metric in LOWER_IS_BETTER else -1
     # An undefined score is the worst: a structure that was not found has no distance.
     worst = math.inf

@@ -32,6 +32,14 @@ class Next:
     command: Sequence[str]
     renamed: tuple[Path, Path] | None = None
 
+    @property
+    def by_hand(self) -> Sequence[str]:
+        """The command for someone who types it: with the folder's later name, since nobody would rename it."""
+        if self.renamed is None:
+            return self.command
+        unfinished, whole = map(str, self.renamed)
+        return [whole if word == unfinished else word for word in self.command]
+
 
 def following(data: Data, run: Run, results: Path) -> Next | None:
     """The next command of a run; None if it is finished.
@@ -56,7 +64,9 @@ def predict(data: Data, run: Run, test: Test, results: Path) -> Next:
     unfinished = folder_of(results, run.id) / f"{PREDICTIONS}{files.PARTIAL}"
     command = ["nnUNetv2_predict", "-i", str(test.images), "-o", str(unfinished), "-d", data.number, "-c", run.configuration]
     command += ["-p", run.plans, "-tr", run.trainer_name, "-f", str(run.nnunet_fold), "-device", data.file.study.device]
-    return Next("predict", [*command, "-npp", "1", "-nps", "1"], (unfinished, run.predictions))
+    # a GPU waits for nobody; a CPU is busy with the network, and a further process takes longer to start than it saves
+    workers = "0" if data.file.study.device == "cpu" else "1"
+    return Next("predict", [*command, "-npp", workers, "-nps", workers], (unfinished, run.predictions))
 
 
 def prepare(step: Next, run: Run) -> None:

@@ -51,6 +51,7 @@ def choose(given: Sequence[str], options: str) -> tuple[list[Trainer], list[tupl
     """
     trainers: list[Trainer] = []
     mistakes: list[tuple[str, str]] = []
+    wrong_options: dict[str, tuple[str, list[str]]] = {}  # token → what is wrong with it, for whom
     for position, entry in enumerate(given):
         key = f"trainers.{position}"
         try:
@@ -60,14 +61,28 @@ def choose(given: Sequence[str], options: str) -> tuple[list[Trainer], list[tupl
                 mistakes.append((key, f"found {entry!r}; allowed: a trainer of ours, or the whole name of another. {error}"))
                 continue
             trainer = Trainer(entry, entry)
+        except _OptionRefused as error:
+            wrong_options.setdefault(error.token, (str(error), []))[1].append(entry)
+            continue
         except ValueError as error:
-            mistakes.append((key, f"found {entry!r}; {_told(str(error), options)}"))
+            mistakes.append((key, f"found {entry!r}; {_first_line(error)}"))
             continue
         names = [known.given for known in trainers if known.name(0) == trainer.name(0)]
         if names:
             mistakes.append((key, f"found {entry!r}, which is the same trainer as {names[0]!r}; allowed: each once"))
         trainers.append(trainer)
+    for token, (told, entries) in wrong_options.items():
+        others = f" (the same for {', '.join(entries[1:])})" if len(entries) > 1 else ""
+        mistakes.append(("options", f"found {token!r}; {told}{others}"))
     return trainers, mistakes
+
+
+class _OptionRefused(Exception):
+    """One of the study's options does not go with a trainer."""
+
+    def __init__(self, token: str, message: str) -> None:
+        super().__init__(message)
+        self.token = token
 
 
 def _resolved(entry: str, options: str) -> Trainer:
@@ -75,16 +90,21 @@ def _resolved(entry: str, options: str) -> Trainer:
 
     Raises:
         NotOurs: it is not.
-        ValueError: an option is unknown or given twice.
+        ValueError: an option of its own is unknown, or one is given twice.
+        _OptionRefused: one of the study's is unknown.
     """
     base, _, own = entry.removeprefix(PREFIX).partition("_")
     loss = parse(PREFIX + base).loss
     order = [option.key for option in loss.options]
     found: dict[str, str] = {}
-    for token in [*own.split("_"), *options.strip("_").split("_"), "seed0"]:
+    tokens = [(token, False) for token in own.split("_")] + [(token, True) for token in options.strip("_").split("_")]
+    for token, for_all in [*tokens, ("seed0", False)]:
         if not token:
             continue
-        (key,) = parse(f"{PREFIX}{base}_{token}").options
+        try:
+            (key,) = parse(f"{PREFIX}{base}_{token}").options
+        except ValueError as error:
+            raise _OptionRefused(token, _first_line(error)) if for_all else error from None
         if "seed" in (key, *found) and token != "seed0":
             raise ValueError(f"{token} in a trainer or in options; write seeds in  seeds: […]")
         if key in found:
@@ -96,9 +116,8 @@ def _resolved(entry: str, options: str) -> Trainer:
     return Trainer(entry, label, (PREFIX + base, *("seed{seed}" if key == "seed" else found[key] for key in ordered)))
 
 
-def _told(message: str, options: str) -> str:
-    first = message.split("\n")[0]
-    return first + (f" (options: {options})" if options else "")
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]
 
 
 def others() -> set[str]:

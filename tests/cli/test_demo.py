@@ -120,7 +120,7 @@ def test_a_failing_stage_shows_its_log_and_no_traceback(tmp_path, monkeypatch, c
     programs.mkdir()
     for name in (
         "nnunet_fess",
-        *(f"nnUNetv2_{verb}" for verb in ("plan_and_preprocess", "train", "predict", "evaluate_folder")),
+        *(f"nnUNetv2_{verb}" for verb in ("plan_and_preprocess", "train", "predict")),
     ):
         (programs / name).write_text("#!/bin/sh\necho the disk is on fire\nexit 7\n")
         (programs / name).chmod(0o755)
@@ -151,6 +151,9 @@ def test_the_whole_path(tmp_path):
     dataset = tmp_path / "nnUNet_raw" / "Dataset517_BraTS2017"
     held_out = sorted(file.name.removesuffix(".nii.gz") for file in (dataset / "labelsTs").iterdir())
     assert len(held_out) == 3
+    page = (tmp_path / pipeline.REPORT).read_text("utf-8")
+    assert all(name.removeprefix("nnUNetTrainer") in page for name in results["trainers"])
+    assert str(tmp_path / pipeline.REPORT) in done.stdout
     assert sorted(file.stem for file in tmp_path.glob("*.png")) == [f"overlay_{case}" for case in held_out]
 
 

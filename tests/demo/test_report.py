@@ -2,25 +2,12 @@ import json
 
 import pytest
 
-from nnunet_fess.demo.report import Score, mean_dice, seconds_per_step, table, write_results
+from nnunet_fess.demo.report import Score, seconds_per_step, table, write_results
 
 SCORES = {
     "nnUNetTrainerFESS": Score({"whole tumor": 0.8125, "tumor core": 0.5}, 0.25),
     "nnUNetTrainer": Score({"whole tumor": 0.9, "tumor core": 1.0}, 0.125),
 }
-
-
-def test_mean_dice_finds_regions_and_labels_by_their_values(tmp_path):
-    (tmp_path / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": 3}})
-    )
-    mean = {"(1, 2, 3)": {"Dice": 0.9, "IoU": 0.8}, "(2, 3)": {"Dice": 0.7}, "3": {"Dice": 0.5}}
-    (tmp_path / "summary.json").write_text(json.dumps({"mean": mean, "foreground_mean": {"Dice": 0.1}}))
-    assert mean_dice(tmp_path / "summary.json", tmp_path / "dataset.json") == {
-        "whole tumor": 0.9,
-        "tumor core": 0.7,
-        "enhancing tumor": 0.5,
-    }
 
 
 def test_seconds_per_step_is_the_median_epoch_over_its_iterations(tmp_path):

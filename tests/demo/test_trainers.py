@@ -1,6 +1,6 @@
 import pytest
 
-from nnunet_fess.demo.trainers import DEFAULT, LENGTH, choose
+from nnunet_fess.demo.trainers import DEFAULT, LENGTH, choose, for_study
 from nnunet_fess.errors import UserError
 
 EPOCHS = LENGTH["epochs"]
@@ -21,9 +21,26 @@ def test_the_defaults_are_fair_to_each_other():
 
 
 def test_spelt_out_options_win():
-    (trainer,) = choose(["nnUNetTrainerFESS_temp0p1_2epochs_seed3"], seed=7)
+    (trainer,) = choose(["nnUNetTrainerFESS_temp0p1_2epochs_seed3"], seed=3)
     assert trainer.full_name == f"nnUNetTrainerFESS_temp0p1_2epochs_{TAIL}_seed3_noMirroring"
     assert trainer.epochs == 2
+
+
+def test_a_seed_of_its_own_is_refused():
+    """A study has the same seeds for all."""
+    with pytest.raises(UserError, match="--seed"):
+        choose(["nnUNetTrainerFESS_seed3"], seed=7)
+
+
+def test_a_study_gives_to_all_what_all_share():
+    assert for_study(choose(["nnUNetTrainerDiceCE", "nnUNetTrainerFESS_temp0p1"], 0)) == (
+        ["DiceCE", "FESS_temp0p1"],
+        f"{EPOCHS}epochs_{TAIL}_noMirroring",
+    )
+    assert for_study(choose(["nnUNetTrainer_5epochs", "nnUNetTrainerDice_2epochs", "nnUNetTrainerFESS"], 0)) == (
+        ["nnUNetTrainer_5epochs", "Dice_2epochs", f"FESS_{EPOCHS}epochs"],
+        f"{TAIL}_noMirroring",
+    )
 
 
 def test_nnunets_own_trainers_are_taken_as_they_are():

@@ -141,3 +141,36 @@ def test_the_first_place_without_results(tmp_path):
     _finish(place)
     _finish(tmp_path / "demo_2")
     assert first_free(place) == tmp_path / "demo_3"
+
+
+def test_an_unfinished_demo_of_the_same_data_is_gone_on_with(tmp_path):
+    with pytest.raises(ZeroDivisionError), claim(tmp_path, data={"seed": 0}) as workdir:
+        _make(workdir)
+        assert not workdir.prepared
+        workdir.mark_prepared({"seed": 0})
+        _ = 1 / 0
+    with claim(tmp_path, data={"seed": 0}) as workdir:
+        assert workdir.prepared
+        assert _contents(tmp_path) == ["log", "raw"]
+        assert workdir.new("raw").is_dir()
+    with claim(tmp_path, data={"seed": 1}) as workdir:
+        assert not workdir.prepared
+        assert _contents(tmp_path) == []
+
+
+def test_data_that_are_half_prepared_are_made_anew(tmp_path):
+    with claim(tmp_path, data={"seed": 0}) as workdir:
+        _make(workdir)
+    with claim(tmp_path, data={"seed": 0}) as workdir:
+        assert not workdir.prepared
+        assert _contents(tmp_path) == []
+
+
+def test_overwriting_makes_the_data_anew_too(tmp_path):
+    with claim(tmp_path, data={"seed": 0}) as workdir:
+        _make(workdir)
+        workdir.mark_prepared({"seed": 0})
+        workdir.new(RESULTS).write_text("{}")
+    with claim(tmp_path, overwrite=True, data={"seed": 0}) as workdir:
+        assert not workdir.prepared
+        assert _contents(tmp_path) == []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 
 import pytest
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.networks.catalogue import NETWORKS
 from nnunet_fess.study import presets
 from nnunet_fess.study.check import check, report
 from nnunet_fess.study.config import load
+from nnunet_fess.study.results import read_runs, write_run
 from nnunet_fess.study.run import run_study
 
 
@@ -111,34 +111,6 @@ def test_what_must_be_prepared_first(played, capsys):
     assert "nnUNetv2_plan_and_preprocess -d 999 -c 3d_fullres" in capsys.readouterr().out
 
 
-def test_what_the_plans_need_is_told_once_for_all_of_them(played, capsys):
-    """Plans that `nnunet_fess plans` makes under its own name are made by the study."""
-    names = ["nnUNetPlans", "nnUNetPlansVNet", "nnUNetPlansUNETRCPU", "nnUNetResEncUNetMPlansDeepLabV3"]
-    assert report(played.file(plans=names)) == 0
-    told = [line.partition("first: ")[2] for line in capsys.readouterr().out.splitlines() if "to be done first" in line]
-    cores = told[2].partition("-npfp ")[2].partition(" ")[0]
-    assert told == [
-        "nnunet_fess plans 999 -p nnUNetPlans -c 3d_fullres --network vnet",
-        "nnunet_fess plans 999 -p nnUNetPlans -c 3d_fullres --network unetr --cpu",
-        "nnUNetv2_plan_and_preprocess -d 999 -c 3d_fullres --verify_dataset_integrity "
-        f"-npfp {cores} -np {cores} -pl nnUNetPlannerResEncM",
-        "nnunet_fess plans 999 -p nnUNetResEncUNetMPlans -c 3d_fullres --network deeplabv3",
-    ]
-    found = check(played.file(plans=names, folds=[7]))
-    assert len(found.mistakes) == 1 and "folds" in found.mistakes[0]
-
-
-def test_plans_that_differ_in_the_network_need_room_for_its_weights(played):
-    """Of a network whose weights the plans do not list they are counted."""
-    plans = json.loads((played.preprocessed / "nnUNetPlans.json").read_text())
-    patch = {"patch_size": [32, 32, 32], "batch_size": 2}
-    plans["configurations"]["3d_fullres"] |= patch
-    plans["configurations"]["3d_fullres"]["architecture"] = NETWORKS["deeplabv3"].architecture([32, 32, 32])
-    (played.preprocessed / "other.json").write_text(json.dumps(plans))
-    (told,) = [line for line in check(played.file(plans="other")).fine if "GB of checkpoints" in line]
-    assert float(told.split()[1]) == pytest.approx(2 * 90e6 * 16 / 1e9, rel=0.05)  # two runs of 90 M parameters, see the docs
-
-
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_passes_where_its_datasets_are(name, played, monkeypatch, capsys):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -149,6 +121,34 @@ def test_every_preset_passes_where_its_datasets_are(name, played, monkeypatch, c
     assert all(trainer.ours for trainer in file.trainers)
     for dataset in file.study.datasets:
         sizes = [size for size in file.study.sizes_of(dataset) if size != "all"]
-        played.dataset(f"Dataset{dataset:03d}_Preset", max([12, *(2 * size for size in sizes)]), *file.study.all_plans)
+        played.dataset(f"Dataset{dataset:03d}_Preset", max([12, *(2 * size for size in sizes)]), file.study.plans)
     assert report(file) == 0
     assert "can run" in capsys.readouterr().out
+
+
+def test_a_misspelt_trainer_of_nnunets_is_told_what_was_meant(played):
+    found = check(played.file(trainers=["DiceCE", "nnUNetTrainerDiceCELoss_noSmoot"]))
+    (mistake,) = [line for line in found.mistakes if "noSmoot " in line]
+    assert mistake.count("Did you mean") == 1
+    assert "nnUNetTrainerDiceCELoss_noSmooth" in mistake
+
+
+def test_how_much_there_is_to_train_is_told_before_anything_has_run(played):
+    found = check(played.file(options="10epochs_20iters", seeds=[0, 1]))
+    (told,) = [line for line in found.fine if "training iterations" in line]
+    assert told.startswith("4 runs to do, 800 training iterations in all")
+    long = check(played.file(options=None))  # nnU-Net's 1000 epochs of 250
+    (warning,) = [line for line in long.warnings if "training iterations" in line]
+    assert "500,000" in warning
+    assert "5 days" in warning
+
+
+def test_how_long_it_takes_is_judged_by_what_is_finished(played):
+    file = played.file(options="10epochs_20iters")
+    run_study(file)
+    for run in read_runs(file.results)[:1]:
+        write_run(file.results, dataclasses.replace(run, steps=[dataclasses.replace(run.steps[0], seconds=600.0)]))
+    other = read_runs(file.results)[1]
+    write_run(file.results, dataclasses.replace(other, status="failed"))
+    (told,) = [line for line in check(file).fine if "training iterations" in line]
+    assert told == "1 runs to do, 200 training iterations in all: about 10 min, judged by those that are finished"

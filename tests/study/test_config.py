@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnunet_fess.errors import UserError
+from nnunet_fess.study import config, metrics
 from nnunet_fess.study.config import load
 
 ISSUE = """\
@@ -106,11 +107,6 @@ def test_all_mistakes_at_once_each_with_its_line(read):
         ({"nsd_tolerance_mm": "0"}, "a number of mm above 0"),
         ({"dataset": "[1, 2]", "patients": "{regex: x}"}, "patients: found with several datasets"),
         ({"patients": "{regx: x}"}, "patients"),
-        ({"plans": "[nnUNetPlans, nnUNetPlans]"}, "plans: found nnUNetPlans twice"),
-        ({"plans": "[nnUNetPlans, 5]"}, "plans.1: found 5; allowed: the name of plans such as nnUNetPlans, or a list of them"),
-        ({"plans": "[nnUNetPlans, a/b]"}, "plans.1: found 'a/b' cannot be the name of plans"),
-        ({"plans": "nnUNetPlans.json"}, "plans: found nnUNetPlans.json: the name of plans has no .json"),
-        ({"plans": "[]"}, "plans: found []; allowed: the name of plans"),
         ({"seeds": "[yes]"}, "seeds.0: found 'yes'"),
     ],
 )
@@ -150,3 +146,12 @@ def test_training_sizes_of_some_datasets(read):
     assert study.sizes_of(2) == ["all", 5]
     told = _mistakes(read, "name: a\ndataset: [1, 2]\ntrainers: [Dice]\ntraining_sizes:\n  3: [all]\n")
     assert "line 5, training_sizes.3: found 3; allowed: one of the datasets, 1, 2" in told[1]
+
+
+def test_every_metric_that_can_be_measured_can_be_asked_for(tmp_path):
+    assert config.METRICS == metrics.METRICS
+    path = tmp_path / "study.yaml"
+    path.write_text("name: a\ndataset: 1\ntrainers: [Dice]\nmetrics: [dice, lesion_recall, lesion_fp]\n")
+    assert load(path).study.metrics == ["dice", "lesion_recall", "lesion_fp"]
+    path.write_text("name: a\ndataset: 1\ntrainers: [Dice]\n")
+    assert load(path).study.metrics == [*metrics.OVERLAP, *metrics.SURFACE]  # lesions on request

@@ -12,8 +12,8 @@ from nnunet_fess.cli import main
 from nnunet_fess.errors import UserError
 from nnunet_fess.study import evaluate
 from nnunet_fess.study.config import load
-from nnunet_fess.study.results import write_run, write_runs
-from nnunet_fess.study.scores import evaluate_study, report_study
+from nnunet_fess.study.results import write_patients, write_run, write_runs
+from nnunet_fess.study.scores import evaluate_study, patients_of, report_study
 
 FILE = """
 name: study
@@ -126,3 +126,20 @@ def test_the_command_line_writes_the_report_and_says_where(made, tmp_path, capsy
     shutil.copytree(made, tmp_path / "copy", symlinks=True)
     assert main(["study", "report", str(tmp_path / "copy" / "study.yaml")]) == 0
     assert str(tmp_path / "copy" / "study" / "report.html") in capsys.readouterr().out
+
+
+def test_whose_the_cases_are_says_the_file_and_else_the_converter(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = "name: a\ndataset: 1\ntrainers: [Dice]\n"
+    cases = ["p1_a", "p1_b", "p2_a"]
+    path.write_text(text)
+    assert patients_of(load(path), cases) == {}
+    (tmp_path / "a").mkdir()
+    write_patients(tmp_path / "a", {"p1_a": "x", "p1_b": "x"})
+    assert patients_of(load(path), cases) == {"p1_a": "x", "p1_b": "x"}
+    path.write_text(text + "patients: {regex: 'p\\d+'}\n")
+    assert patients_of(load(path), cases) == {"p1_a": "p1", "p1_b": "p1", "p2_a": "p2"}
+    (tmp_path / "who.csv").write_text("case,patient\np1_a,x\np1_b,x\n")
+    path.write_text(text + "patients: {table: who.csv}\n")
+    with pytest.raises(UserError, match=r"line 4, patients: .*who\.csv does not say whose p2_a is"):
+        patients_of(load(path), cases)

@@ -1,7 +1,6 @@
 """Statistics against scipy, statsmodels, closed forms and simulations; and what may not be said."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,19 +88,7 @@ def test_more_training_sizes_make_a_larger_family():
     values = {name: draw(generator, mean)[..., None] for name, mean in (("A", 0.8), ("B", 0.803))}
     one = only(comparisons(scores(values), ["dice"], "A"), structure="x")
     two = comparisons(scores(values, sizes=("all", 8)), ["dice"], "A")
-    assert only(two, structure="x", setting=("D", 8, "nnUNetPlans")).p_cases_holm == pytest.approx(min(1, 2 * one.p_cases_holm))
-
-
-def test_plans_are_compared_each_within_itself_in_one_family():
-    generator = np.random.default_rng(0)
-    values = {name: draw(generator, mean)[..., None] for name, mean in (("A", 0.8), ("B", 0.803))}
-    one = scores(values)
-    both = [*one, *(replace(case, plans="other", run=f"{case.run}-other") for case in one)]
-    alone, rows = only(comparisons(one, ["dice"], "A"), structure="x"), comparisons(both, ["dice"], "A")
-    for setting in (("D", "all", "nnUNetPlans"), ("D", "all", "other")):
-        row = only(rows, structure="x", setting=setting)
-        assert (row.difference, row.p_cases, row.cases) == (alone.difference, alone.p_cases, alone.cases)
-        assert row.p_cases_holm == pytest.approx(min(1, 2 * alone.p_cases_holm))
+    assert only(two, structure="x", setting=("D", 8)).p_cases_holm == pytest.approx(min(1, 2 * one.p_cases_holm))
 
 
 def test_a_pair_of_which_one_is_undefined_is_left_out_of_both():
@@ -237,3 +224,29 @@ def test_many_trainers_and_classes_take_seconds_not_minutes():
     generator = np.random.default_rng(9)
     values = {f"T{number}": generator.random((3, 40, 4)) for number in range(8)}
     assert len(comparisons(scores(values, ("a", "b", "c", "d")), ["dice"], "T0")) == 7 * 5
+
+
+def test_cases_of_one_patient_are_one_sample_everywhere():
+    """Twins of every case tell nothing new: intervals and ranks stay what they were without them."""
+
+    def scores(copies):
+        generator = np.random.default_rng(3)
+        values = {trainer: generator.uniform(0.5, 0.9, 6) for trainer in ("A", "B")}
+        return [
+            Case(trainer, "D", trainer, 0, 0, "all", 0, f"p{number}_{copy}", "one", {"dice": float(value)})
+            for trainer in values
+            for number, value in enumerate(values[trainer])
+            for copy in range(copies)
+        ]
+
+    patients = {f"p{number}_{copy}": f"p{number}" for number in range(6) for copy in range(4)}
+    for one, four in zip(
+        summaries(scores(1), ["dice"], patients=patients), summaries(scores(4), ["dice"], patients=patients), strict=True
+    ):
+        assert (four.low, four.high) == pytest.approx((one.low, one.high))
+    assert ranks(scores(4), ["dice"], patients=patients) == ranks(scores(1), ["dice"], patients=patients)
+    (alone,) = [row for row in summaries(scores(4), ["dice"]) if row.trainer == "A" and row.structure == "one"]
+    (together,) = [
+        row for row in summaries(scores(4), ["dice"], patients=patients) if row.trainer == "A" and row.structure == "one"
+    ]
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)

@@ -34,3 +34,12 @@ def test_nnunets_own_trainers_and_other_extensions_are_found(tmp_path, monkeypat
     (tmp_path / "mine.py").write_text("class nnUNetTrainerMine(nnUNetTrainer):\n    pass\n")
     monkeypatch.setenv(VARIABLE, f"{DIRECTORY}:{tmp_path}")
     assert {"nnUNetTrainer", "nnUNetTrainerDiceCELoss_noSmooth", "nnUNetTrainerMine"} <= others()
+
+
+def test_a_wrong_option_for_all_is_told_once():
+    trainers, mistakes = choose(["DiceCE", "FESS", "Dice"], "12epoch")
+    assert not trainers
+    ((key, told),) = mistakes
+    assert key == "options"
+    assert told.count("12epochs") == 1
+    assert "the same for FESS, Dice" in told
