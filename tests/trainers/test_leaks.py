@@ -28,10 +28,19 @@ def no_collector():
         gc.enable()
 
 
+def bytes_of(tensor: torch.Tensor) -> int | None:
+    """None where the collector has cleared the object: the tensor inside is gone, and torch asks in vain for its type."""
+    try:
+        return tensor.numel() * tensor.element_size()
+    except RuntimeError:
+        return None
+
+
 def living() -> tuple[int, int]:
-    """How many tensors there are, and their bytes."""
-    tensors = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
-    return len(tensors), sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    """How many tensors there are, and their bytes; not those that were cleared, which tests before may leave behind."""
+    found = [bytes_of(found) for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
+    sizes = [size for size in found if size is not None]
+    return len(sizes), sum(sizes)
 
 
 def steps(trainer: Any, batches: list[Any], count: int) -> None:
@@ -39,6 +48,33 @@ def steps(trainer: Any, batches: list[Any], count: int) -> None:
     trainer._first_step = True
     for number in range(count):
         trainer.train_step(batches[number % len(batches)])
+
+
+def test_a_tensor_more_is_counted_and_a_cleared_one_is_not():
+    class Cleared(torch.Tensor):
+        """As torch answers for an object that the collector has cleared."""
+
+        def element_size(self) -> int:
+            raise RuntimeError("Cannot report itemsize of Tensor that doesn't have initialized dtype")
+
+    with no_collector():
+        tensors, size = living()
+        kept = [torch.zeros(3)]
+        assert living() == (tensors + 1, size + 12)
+        kept[0] = Cleared(3)
+        assert living() == (tensors, size)
+
+
+def test_a_step_that_keeps_a_tensor_is_caught(make_trainer, random_batch, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerDiceCE_seed0")
+    batches, kept = [random_batch(trainer)], []
+    one_step = trainer.train_step
+    monkeypatch.setattr(trainer, "train_step", lambda batch: kept.append(torch.zeros(1)) or one_step(batch))
+    steps(trainer, batches, 2)
+    with no_collector():
+        tensors, size = living()
+        steps(trainer, batches, 2)
+        assert living() == (tensors + 2, size + 8)
 
 
 @pytest.mark.parametrize("name", [*SPATIAL, *WITH_FEATURE])
