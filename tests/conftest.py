@@ -7,11 +7,41 @@ from pathlib import Path
 
 import pytest
 
+from nnunet_fess.machine import cores
+
 # A shell starts background jobs deaf to Ctrl-C, and their children inherit that; tests of Ctrl-C need processes that hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Why a test may skip in CI: a regular expression a line, # for comments. Any other skip fails the run there.
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
+# Each takes one to two GB.
+MOST_WORKERS = 8
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs in as many processes as there are cores; for a file or two it is not worth starting them.
+
+    Work is stolen rather than handed out by chance: what a module makes once for all of its tests is then made once mostly.
+    """
+    option = config.option
+    if not hasattr(option, "numprocesses") or hasattr(config, "workerinput"):  # without pytest-xdist, or a worker itself
+        return
+    if option.numprocesses is None and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        option.numprocesses = "auto"
+    if option.numprocesses and option.dist == "no":
+        option.dist = "worksteal"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return min(cores(), MOST_WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[object]) -> None:
+    """Workers share the cores: each computes with its part of them, and so does what it starts."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // len(specs))))
 
 
 @pytest.fixture(scope="session")
