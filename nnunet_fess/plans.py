@@ -393,6 +393,21 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
     return f"{key} {one.get(key)}, not {other.get(key)}"
 
 
+def network_without_weights(configuration: dict[str, Any], channels: int, classes: int) -> Any:
+    """The network of a configuration as nnU-Net builds it, on torch's device "meta": sizes without numbers.
+
+    Raises:
+        UserError: a package that it is made of is not installed.
+    """
+    import torch
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    architecture = configuration["architecture"]
+    names = (architecture[key] for key in ("network_class_name", "arch_kwargs", "_kw_requires_import"))
+    with torch.device("meta"):
+        return get_network_from_plans(*names, channels, classes, allow_init=False, deep_supervision=True)
+
+
 def _gigabytes(home: Path, configuration: dict[str, Any]) -> float | None:
     """GPU memory of a training, by the rule that nnU-Net's planner chooses the batch size with."""
     try:
@@ -401,20 +416,8 @@ def _gigabytes(home: Path, configuration: dict[str, Any]) -> float | None:
         labels = len(dataset["labels"])
     except (UserError, KeyError, TypeError, AttributeError):
         return None
-    import torch
-    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-
+    network = network_without_weights(configuration, channels, labels)
     architecture, axes = configuration["architecture"], len(configuration["patch_size"])
-    with torch.device("meta"):  # sizes without weights
-        network = get_network_from_plans(
-            architecture["network_class_name"],
-            architecture["arch_kwargs"],
-            architecture["_kw_requires_import"],
-            channels,
-            labels,
-            allow_init=False,
-            deep_supervision=True,
-        )
-        size = float(network.compute_conv_feature_map_size(configuration["patch_size"]))
+    size = float(network.compute_conv_feature_map_size(configuration["patch_size"]))
     fits = _FITS_8_GB_RESIDUAL if architecture["network_class_name"].endswith("ResidualEncoderUNet") else _FITS_8_GB
     return 8 * size / fits[axes] * configuration["batch_size"] / _AT_BATCH_SIZE[axes]

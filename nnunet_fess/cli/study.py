@@ -47,7 +47,8 @@ def init(argv: Sequence[str]) -> int:
     parser = arguments.parser(
         "nnunet_fess study init",
         "Write a commented file to begin with:  nnunet_fess study init > study.yaml\n"
-        "quick: the demo's phantom on a CPU; fess, contour, regionwise: the papers' tables; without a preset: your own.",
+        "quick: the demo's phantom on a CPU; fess, contour, contour-networks, regionwise: the papers' tables;\n"
+        "without a preset: your own.",
     )
     listed = [name for name in presets.names() if name != presets.DEFAULT]
     parser.add_argument("--preset", choices=listed, default=presets.DEFAULT, help="which (default: one for your own data)")

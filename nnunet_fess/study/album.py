@@ -14,7 +14,7 @@ from nnunet_fess.study import curves, figures, overlays
 from nnunet_fess.study.metrics import LOWER_IS_BETTER
 from nnunet_fess.study.results import Case, Run
 from nnunet_fess.study.statistics import MEAN, Setting, Summary
-from nnunet_fess.study.tables import Described, setting_name, structures_of
+from nnunet_fess.study.tables import Described, by_plans, setting_name, structures_of
 
 FIGURES = "figures"
 
@@ -44,13 +44,21 @@ def draw(
     """All figures, as files and with their captions."""
     album = _Album(results / FIGURES)
     for setting in settings:
-        here = [case for case in cases if Setting(case.dataset, case.size) == setting]
-        runs = [run for run in finished if Setting(run.dataset, run.size) == setting]
+        here = [case for case in cases if Setting.of(case) == setting]
+        runs = [run for run in finished if Setting.of(run) == setting]
         structures = [structure for structure in structures_of(summary, setting) if structure != MEAN]
         _draw_setting(album, described, setting, setting_name(setting, settings), structures, runs, here)
-    for dataset in dict.fromkeys(setting.dataset for setting in settings):
-        rows = [row for row in summary if row.setting.dataset == dataset]
-        _draw_dataset(album, described, dataset, rows, [run for run in finished if run.dataset == dataset])
+    several = len({setting.plans for setting in settings}) > 1
+    for dataset, plans in dict.fromkeys((setting.dataset, setting.plans) for setting in settings):
+        rows = [row for row in summary if (row.setting.dataset, row.setting.plans) == (dataset, plans)]
+        runs = [run for run in finished if (run.dataset, run.plans) == (dataset, plans)]
+        _draw_dataset(album, described, f"{dataset}, {plans}" if several else dataset, rows, runs)
+    for name, columns in by_plans(settings):
+        rows = [row for row in summary if row.setting in columns]
+        first, structure = described.metrics[0], structures_of(rows, columns[0])[-1]
+        figure = figures.by_plans(rows, list(dict.fromkeys(row.trainer for row in rows)), first, structure)
+        caption = f"{figures.metric_name(first)} by plans, {name}: mean ± standard deviation over the runs."
+        album.keep(f"plans_{columns[0].dataset}_{columns[0].size}", figure, caption)
     return album.pictures
 
 
@@ -65,7 +73,7 @@ def _draw_setting(
 ) -> None:
     trainers = list(dict.fromkeys(case.trainer for case in cases))
     first = described.metrics[0]
-    file = f"{setting.dataset}_{setting.size}"
+    file = "_".join(map(str, setting))
     for metric in described.metrics:
         if metric in (first, "hd95"):
             title = f"{figures.metric_name(metric)}, {name}"

@@ -8,13 +8,14 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dataset_conversion.splits import SPLITS
 from nnunet_fess import machine
 from nnunet_fess.errors import UserError
+from nnunet_fess.plans import network_without_weights
 from nnunet_fess.processes import programs
 from nnunet_fess.study import progress
 from nnunet_fess.study.config import StudyFile
@@ -40,7 +41,7 @@ class Found:
         fine: what is in order, a line each.
         warnings: what may surprise.
         mistakes: what would fail.
-        data: the datasets, those that were found.
+        data: the datasets with each of the plans, those that were found.
     """
 
     fine: list[str] = field(default_factory=list)
@@ -55,11 +56,14 @@ def check(file: StudyFile) -> Found:
     _trying(found, lambda: _trainers(file, found))
     _trying(found, lambda: programs.search_path(COMMANDS))
     for dataset in file.study.datasets:
-        _trying(found, lambda dataset=dataset: _dataset(file, dataset, found))  # type: ignore[misc]
+        for plans in file.study.all_plans:
+            _trying(found, lambda dataset=dataset, plans=plans: _dataset(file, dataset, plans, found))  # type: ignore[misc]
     _trying(found, lambda: _device(file, found))
     _trying(found, lambda: _results(file, found))
     _trying(found, lambda: _disk(file, found))
     _trying(found, lambda: _time(file, found))
+    for lines in (found.fine, found.warnings, found.mistakes):  # what concerns a dataset is found with each of its plans
+        lines[:] = dict.fromkeys(lines)
     return found
 
 
@@ -112,9 +116,9 @@ def _trainers(file: StudyFile, found: Found) -> None:
     found.fine.append(f"{len(file.trainers)} trainers, {ours} of them ours")
 
 
-def _dataset(file: StudyFile, dataset: int | str, found: Found) -> None:
-    data = Data(file, dataset)
-    if data.name in (other.name for other in found.data):
+def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> None:
+    data = Data(file, dataset, plans)
+    if (data.name, plans) in ((other.name, other.plans_name) for other in found.data):
         raise UserError(f"{file.at('dataset')}: {dataset} is {data.name}, which is there already; allowed: each once")
     todo = data.to_do()
     if data.plans_file.is_file():
@@ -189,10 +193,10 @@ def _disk(file: StudyFile, found: Found) -> None:
         return
     needed = 0
     for data in planned:
-        weights = sum(_weights(data.configuration, len(data.dataset_json["channel_names"]), len(data.dataset_json["labels"])))
+        weights = _weights(data.configuration, len(data.dataset_json["channel_names"]), len(data.dataset_json["labels"]))
         model = weights * _MOMENTUM * _CHECKPOINTS * _BYTES
         labels = sum(path.stat().st_size for path in data.truth.glob("*")) if data.truth.is_dir() else 0
-        here = [job for job in jobs(file) if job.dataset == data.given]
+        here = [job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)]
         recorded = (read_run(file.results, job.id) for job in here)
         done = sum(run is not None and run.status == "finished" for run in recorded)
         needed += (len(here) - done) * (model + labels)
@@ -238,17 +242,19 @@ def _iterations(trainer_name: str) -> int:
         return (int(epochs[1]) if epochs else 1000) * 250
 
 
-def _weights(configuration: dict[str, Any], channels: int, classes: int) -> Iterator[int]:
-    """Numbers of weights of an encoder's and decoder's convolutions; nothing for a network of another kind."""
+def _weights(configuration: dict[str, Any], channels: int, classes: int) -> int:
+    """How many numbers a network learns."""
     network = configuration.get("architecture", {}).get("arch_kwargs", {})
     features, kernels = network.get("features_per_stage"), network.get("kernel_sizes")
-    if not isinstance(features, list) or not isinstance(kernels, list):
-        return
+    if not isinstance(features, list) or not isinstance(kernels, list):  # none of nnU-Net's: built, which takes seconds
+        built = network_without_weights(configuration, channels, classes)
+        return sum(parameter.numel() for parameter in built.parameters())
     blocks = network.get("n_conv_per_stage") or network.get("n_blocks_per_stage") or [2] * len(features)
     double = 2 if "n_blocks_per_stage" in network else 1  # convolutions of a residual block
-    before = channels
+    before, weights = channels, 0
     for number, kernel, count in zip(features, kernels, blocks, strict=False):
-        yield math.prod(kernel) * number * (before + number * (count * double - 1))
+        weights += math.prod(kernel) * number * (before + number * (count * double - 1))
         before = number
     for deep, shallow, kernel in zip(features[:0:-1], features[-2::-1], kernels[-2::-1], strict=False):
-        yield 8 * deep * shallow + math.prod(kernel) * shallow * 2 * shallow + shallow * classes
+        weights += 8 * deep * shallow + math.prod(kernel) * shallow * 2 * shallow + shallow * classes
+    return weights

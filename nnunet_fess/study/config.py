@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded
+from nnunet_fess.plans import checked_name
 from nnunet_fess.study.trainers import Trainer, choose
 
 Metric = Literal[
@@ -80,7 +81,9 @@ class Study(_Part):
         description="the number or name of a dataset of nnU-Net such as 504, or a list of them"
     )
     configuration: Text = Field("3d_fullres", description="a configuration of the plans such as 3d_fullres")
-    plans: Text = Field("nnUNetPlans", description="the name of plans such as nnUNetPlans")
+    plans: Text | Annotated[list[Text], Field(min_length=1)] = Field(
+        "nnUNetPlans", description="the name of plans such as nnUNetPlans, or a list of them, none twice"
+    )
     device: Literal["cuda", "cpu", "mps"] = Field("cuda", description="cuda, cpu or mps")
     trainers: list[Text] = Field(min_length=1, description="a list of trainers such as [DiceCE, FESS_lambda0p8, nnUNetTrainer]")
     options: str = Field("", description="options of our trainers such as 100epochs_noMirroring")
@@ -106,6 +109,11 @@ class Study(_Part):
     def datasets(self) -> list[int | str]:
         """The datasets, also where the file names a single one."""
         return self.dataset if isinstance(self.dataset, list) else [self.dataset]
+
+    @property
+    def all_plans(self) -> list[str]:
+        """The plans, also where the file names only one."""
+        return self.plans if isinstance(self.plans, list) else [self.plans]
 
     def sizes_of(self, dataset: int | str) -> list[Size]:
         """Training sizes of one of the datasets; all cases where the file has sizes for others only."""
@@ -290,7 +298,7 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
     def good(*keys: str) -> bool:
         return not wrong.intersection(keys)
 
-    lists = {key: content.get(key) for key in ("dataset", "seeds", "folds", "training_sizes", "metrics")}
+    lists = {key: content.get(key) for key in ("dataset", "plans", "seeds", "folds", "training_sizes", "metrics")}
     sizes = content.get("training_sizes", ["all"])
     if isinstance(sizes, dict) and good("dataset", "training_sizes"):
         datasets = content["dataset"] if isinstance(content["dataset"], list) else [content["dataset"]]
@@ -302,6 +310,12 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
         if isinstance(items, list) and good(key.partition(".")[0]):
             for item in sorted({str(item) for item in items if items.count(item) > 1}):
                 yield key, f"found {item} twice; allowed: each once"
+    plans = content.get("plans", [])
+    for position, name in enumerate(plans if isinstance(plans, list) else [plans]) if good("plans") else ():
+        try:
+            checked_name(name, "found", reserved=False)
+        except UserError as error:
+            yield f"plans.{position}" if isinstance(plans, list) else "plans", str(error)
     trainers = content.get("trainers") or []
     baseline = content.get("baseline")
     if baseline is not None and good("trainers", "baseline") and baseline not in trainers:

@@ -1,4 +1,4 @@
-"""What the study knows of a dataset: where it is, what is still to be made of it, its folds, and what runs are made of."""
+"""What the study knows of a dataset with plans: where it is, what is still to be made, its folds, what runs are made of."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ from dataset_conversion.patients import Who
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded, folder, refuse_overlap
-from nnunet_fess.plans import resolve
+from nnunet_fess.networks.catalogue import NETWORKS
+from nnunet_fess.plans import Wish, default_name, resolve
 from nnunet_fess.study.config import PatientTable, StudyFile, TestFolders
 from nnunet_fess.study.jobs import Subset, subsets
 
-# Plans that nnU-Net makes by itself -> the planner that does; `nnunet_fess cpu-plans` makes the last from the first.
+# Plans that nnU-Net makes by itself -> the planner that does.
 PLANNERS = {
     "nnUNetPlans": "ExperimentPlanner",
     **{f"nnUNetResEncUNet{size}Plans": f"nnUNetPlannerResEnc{size}" for size in ("M", "L", "XL")},
 }
-CPU_PLANS = "nnUNetPlansCPU"
+# Plans that `nnunet_fess plans` calls so if no name is given -> the plans that it starts from, and its options.
+DERIVED = {
+    default_name(base, wish): (base, [*(["--network", network] if network else []), *(["--cpu"] if cpu else [])])
+    for base in PLANNERS
+    for network in (None, *NETWORKS)
+    for cpu in (False, True)
+    if not (wish := Wish(NETWORKS[network] if network else None, cpu)).empty()
+}
 
 
 @dataclass(frozen=True)
@@ -44,19 +52,21 @@ class Test:
 
 
 class Data:
-    """A dataset of the study; what it reads, it reads once.
+    """A dataset of the study with plans of the study; what it reads, it reads once.
 
     Args:
         file: the study.
         dataset: as in the file.
+        plans: their name.
 
     Raises:
         UserError: there is no such dataset, or nnU-Net's folders are not known.
     """
 
-    def __init__(self, file: StudyFile, dataset: int | str) -> None:
+    def __init__(self, file: StudyFile, dataset: int | str, plans: str) -> None:
         self.file = file
         self.given = dataset
+        self.plans_name = plans
         folder("nnUNet_preprocessed")
         refuse_overlap()
         try:
@@ -74,8 +84,8 @@ class Data:
 
     @property
     def plans_file(self) -> Path:
-        """The study's plans of this dataset, which may be still to be made."""
-        return self.preprocessed / f"{self.file.study.plans}.json"
+        """The plans, which may be still to be made."""
+        return self.preprocessed / f"{self.plans_name}.json"
 
     @cached_property
     def plans(self) -> dict[str, Any]:
@@ -127,35 +137,32 @@ class Data:
         Raises:
             UserError: plans are missing that nothing here makes.
         """
-        study = self.file.study
         workers = str(min(machine.cores(), 8))
         if self.plans_file.is_file():
-            return [] if self.unprepared() == [] else [self._preprocess(study.plans, workers)]
-        if study.plans not in PLANNERS and study.plans != CPU_PLANS:
+            return [] if self.unprepared() == [] else [self._preprocess(self.plans_name, workers)]
+        if self.plans_name not in PLANNERS and self.plans_name not in DERIVED:
             there = ", ".join(sorted(path.stem for path in self.preprocessed.glob("*lans*.json"))) or "none"
             raise UserError(
                 f"{self.file.at('plans')}: {self.plans_file} does not exist. Make it  (nnunet_fess plans {self.number} …), or "
-                f"take one of those there: {there}. The study makes by itself: {', '.join([*PLANNERS, CPU_PLANS])}."
+                f"take one of those there: {there}. The study makes by itself: {', '.join(PLANNERS)}, and what "
+                f"nnunet_fess plans --network … --cpu makes of them under its own name, such as {', '.join([*DERIVED][:3])}."
             )
-        base = "nnUNetPlans" if study.plans == CPU_PLANS else study.plans
+        base, options = DERIVED.get(self.plans_name, (self.plans_name, []))
+        configuration = ["-c", self.file.study.configuration]
         todo = []
         if not (self.preprocessed / f"{base}.json").is_file():
             if self.place.raw is None or not self.place.raw.is_dir():
                 raise UserError(
                     f"{self.file.at('dataset')}: {self.name} is not planned yet, and its raw data are not here. Set nnUNet_raw."
                 )
-            plan = ["nnUNetv2_plan_and_preprocess", "-d", self.number, "-c", study.configuration, "--verify_dataset_integrity"]
+            plan = ["nnUNetv2_plan_and_preprocess", "-d", self.number, *configuration, "--verify_dataset_integrity"]
             plan += ["-npfp", workers, "-np", workers] + (["-pl", PLANNERS[base]] if base != "nnUNetPlans" else [])
             todo.append((f"Check, plan and preprocess {self.name}", plan))
-        elif study.plans == CPU_PLANS and self._lacking(base) != []:
+        elif options and self._lacking(base) != []:
             todo.append(self._preprocess(base, workers))
-        if study.plans == CPU_PLANS:
-            todo.append(
-                (
-                    f"Cut {self.name}'s plans down for a CPU",
-                    ["nnunet_fess", "cpu-plans", self.number, "-c", study.configuration],
-                )
-            )
+        if options:
+            derive = ["nnunet_fess", "plans", self.number, "-p", base, *configuration, *options]
+            todo.append((f"Write {self.plans_name} of {self.name}", derive))
         return todo
 
     def _preprocess(self, plans: str, workers: str) -> tuple[str, list[str]]:
@@ -174,7 +181,7 @@ class Data:
 
     def unprepared(self) -> list[str]:
         """Cases of the study's folds that are not preprocessed."""
-        return self._lacking(self.file.study.plans)
+        return self._lacking(self.plans_name)
 
     def _lacking(self, plans: str) -> list[str]:
         path = self.preprocessed / f"{plans}.json"
@@ -285,7 +292,7 @@ class Data:
             "trainer": trainer_name,
             "device": study.device,
             "configuration": study.configuration,
-            "plans": study.plans,
+            "plans": self.plans_name,
             "training cases": _digest(sorted(fold["train"])),
             "validation cases": _digest(sorted(fold["val"])),
             **self._facts,

@@ -195,6 +195,33 @@ def cost_against_score(
     return figure
 
 
+def by_plans(found: Sequence[Summary], trainers: Sequence[str], metric: str, structure: str) -> Figure:
+    """A column per plans, a marker per trainer: mean ± standard deviation over the runs."""
+    plans = list(dict.fromkeys(row.setting.plans for row in found))
+    figure = Figure(figsize=(2.5 + 1.6 * len(plans), 4.2), layout="constrained")
+    panel = figure.subplots()
+    for place, (name, style) in enumerate(styles(trainers).items()):
+        rows = [row for row in found if (row.trainer, row.metric, row.structure) == (name, metric, structure)]
+        if rows := [row for row in rows if math.isfinite(row.mean)]:
+            shift = 0.6 * ((place + 0.5) / len(trainers) - 0.5)
+            panel.errorbar(
+                [plans.index(row.setting.plans) + shift for row in rows],
+                [row.mean for row in rows],
+                [row.sd if math.isfinite(row.sd) else 0 for row in rows],
+                color=style.color,
+                marker=style.marker,
+                capsize=3,
+                linestyle="none",
+                label=name,
+            )
+    panel.set_xticks(range(len(plans)), [_short(name) for name in plans])
+    panel.set_xlim(-0.5, len(plans) - 0.5)
+    panel.set_ylabel(f"{metric_name(metric)}, {structure}")
+    panel.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=4)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all."""
     with files.whole(path) as unfinished:

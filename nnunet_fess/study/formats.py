@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
-from nnunet_fess.study.statistics import Comparison, Rank, Summary
+from nnunet_fess.study.statistics import Comparison, Rank, Setting, Summary
 from nnunet_fess.study.tables import Cell
 
 # So many structures stand side by side in a LaTeX table; further ones get a table of their own.
@@ -15,7 +15,7 @@ _COLUMNS = 6
 
 
 def statistics_csv(summary: Sequence[Summary], against: Sequence[Comparison], places: Sequence[Rank]) -> str:
-    """A row per dataset, size, trainer, structure and metric: its summary, its comparison with the baseline, its rank."""
+    """A row per setting, trainer, structure and metric: its summary, its comparison with the baseline, its rank."""
     compared = {(row.setting, row.trainer, row.structure, row.metric): row for row in against}
     ranked = {(row.setting, row.trainer, row.structure, row.metric): row for row in places}
     of_summary = ("mean", "sd", "sem", "low", "high", "runs", "cases", "undefined")
@@ -40,7 +40,7 @@ def statistics_csv(summary: Sequence[Summary], against: Sequence[Comparison], pl
     writer = csv.writer(text, lineterminator="\n")
     names = [f"difference_{name}" if name in of_summary else name for name in of_comparison]
     writer.writerow(
-        ["dataset", "size", "trainer", "structure", "metric", *of_summary, *names, *(f"rank_{name}" for name in of_rank)]
+        [*Setting._fields, "trainer", "structure", "metric", *of_summary, *names, *(f"rank_{name}" for name in of_rank)]
     )
     for row in summary:
         key = (row.setting, row.trainer, row.structure, row.metric)

@@ -1,7 +1,8 @@
-"""The runs that a study's file means: every trainer, seed, fold, size and draw, each with a name of its own."""
+"""The runs that a study's file means: every trainer, plans, seed, fold, size and draw, each with a name of its own."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Job:
 
     Attributes:
         dataset: as in the file.
+        plans: their name.
         trainer: resolved.
         seed: None for trainers that have none.
         subset: what it trains on.
@@ -33,6 +35,7 @@ class Job:
     """
 
     dataset: int | str
+    plans: str
     trainer: Trainer
     seed: int | None
     subset: Subset
@@ -59,24 +62,20 @@ def jobs(file: StudyFile) -> list[Job]:
     The trainers alternate fastest: a study that is stopped half way has compared something.
     """
     study = file.study
-    several = len(study.datasets) > 1
     found = []
     for dataset in study.datasets:
         for number, seed in enumerate(study.seeds):
             for subset in subsets(file, dataset):
-                for trainer in file.trainers:
+                for plans, trainer in itertools.product(study.all_plans, file.trainers):
                     if not trainer.ours and number > 0:
                         continue
                     own = seed if trainer.ours else None
-                    parts = [_word(dataset)] if several else []
-                    parts += [
-                        trainer.label,
-                        *([f"seed{own}"] if own is not None else []),
-                        f"fold{subset.fold}",
-                        str(subset.size),
-                    ]
+                    parts = [_word(dataset)] if len(study.datasets) > 1 else []
+                    parts += [trainer.label, plans] if len(study.all_plans) > 1 else [trainer.label]
+                    parts += [f"seed{own}"] if own is not None else []
+                    parts += [f"fold{subset.fold}", str(subset.size)]
                     parts += [f"draw{subset.repeat}"] if subset.repeat else []
-                    found.append(Job(dataset, trainer, own, subset, "-".join(parts)))
+                    found.append(Job(dataset, plans, trainer, own, subset, "-".join(parts)))
     return found
 
 

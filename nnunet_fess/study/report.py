@@ -41,7 +41,10 @@ def write_report(results: Path, described: Described, runs: Sequence[Run], cases
     against = comparisons(cases, described.metrics, described.baseline, patients=described.patients)
     places = ranks(cases, described.metrics, patients=described.patients)
     settings = list(dict.fromkeys(row.setting for row in summary))
-    results_tables = list(tables.result_tables(described, settings, summary, cases, finished))
+    results_tables = [
+        *tables.plans_tables(described, settings, summary, finished),
+        *tables.result_tables(described, settings, summary, cases, finished),
+    ]
     drawn = album.draw(results, described, settings, summary, finished, cases)
     page = {
         "title": described.name,

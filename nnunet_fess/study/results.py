@@ -179,6 +179,7 @@ def write_runs(results: Path, runs: Iterable[Run]) -> None:
         {
             "run": run.id,
             "dataset": run.dataset,
+            "plans": run.plans,
             "trainer": run.trainer,
             "seed": _cell(run.seed),
             "fold": run.fold,
@@ -210,7 +211,7 @@ class Case:
 
     Attributes:
         run: id of the run.
-        dataset, trainer, seed, fold, size, repeat: of the run.
+        dataset, trainer, seed, fold, size, repeat, plans: of the run.
         case: identifier of the test case.
         structure: name of the class or region.
         values: metric → value; NaN where it is not defined.
@@ -226,14 +227,16 @@ class Case:
     case: str
     structure: str
     values: Mapping[str, float]
+    plans: str = "nnUNetPlans"
 
     @classmethod
     def of(cls, run: Run, case: str, structure: str, values: Mapping[str, float]) -> Case:
         """The scores of a structure in a case of `run`."""
-        return cls(run.id, run.dataset, run.trainer, run.seed, run.fold, run.size, run.repeat, case, structure, values)
+        known = (run.id, run.dataset, run.trainer, run.seed, run.fold, run.size, run.repeat)
+        return cls(*known, case, structure, values, run.plans)
 
 
-_CASE = ("run", "dataset", "trainer", "seed", "fold", "size", "repeat", "case", "structure")
+_CASE = ("run", "dataset", "plans", "trainer", "seed", "fold", "size", "repeat", "case", "structure")
 
 
 def write_cases(results: Path, cases: Iterable[Case], metrics: Sequence[str]) -> None:
@@ -255,6 +258,7 @@ def read_cases(results: Path) -> Iterator[Case]:
         yield Case(
             run=row["run"],
             dataset=row["dataset"],
+            plans=row["plans"],
             trainer=row["trainer"],
             seed=int(row["seed"]) if row["seed"] else None,
             fold=int(row["fold"]),

@@ -47,7 +47,7 @@ def run_study(file: StudyFile) -> int:
             if not (results / LOCK).is_file():  # makes the folder a study's
                 write_lock(file, [])
             data = _prepared(file, found.data)
-            runs = [_as_it_is(data[planned.dataset], results, planned) for planned in _planned(file, data)]
+            runs = [_as_it_is(data[planned.dataset, planned.plans], results, planned) for planned in _planned(file, data)]
             for run in runs:
                 _announce(results, run)
             write_lock(file, runs)
@@ -56,7 +56,7 @@ def run_study(file: StudyFile) -> int:
         executor = local.Executor(
             results,
             local.slots(file.study.executor),
-            lambda run: steps.following(data[run.dataset], run, results),
+            lambda run: steps.following(data[run.dataset, run.plans], run, results),
             _environment(results),
             changed=_Table(results, runs).changed,
         )
@@ -75,13 +75,17 @@ def dry_run(file: StudyFile) -> int:
     variables.pop("PATH")
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    shown: set[str] = set()
     for data in found.data:
         todo = data.to_do()
         for title, command in todo:
-            print(f"\n# {title}\n{shlex.join(command)}")
-        if data.splits.appended:
+            if (line := shlex.join(command)) not in shown:  # what several plans of a dataset start from
+                print(f"\n# {title}\n{line}")
+                shown.add(line)
+        if data.splits.appended and data.name not in shown:
+            shown.add(data.name)
             print(f"\n# {data.name}: training sets are appended to {', '.join(map(str, data.splits.files))}")
-        for job in (job for job in jobs(file) if job.dataset == data.given):
+        for job in (job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)):
             print(f"\n# {job.id}")
             for step in _ahead(file, data, job, prepared=not todo):
                 print(shlex.join(step.by_hand))
@@ -102,45 +106,44 @@ def _ahead(file: StudyFile, data: Data, job: Job, prepared: bool) -> Iterator[st
         yield steps.predict(data, run, data.test, file.results)
 
 
-def _prepared(file: StudyFile, datasets: Sequence[Data]) -> dict[str, Data]:
-    """Every dataset planned, preprocessed, with its training sets in nnU-Net's file, and verified; by name."""
+def _prepared(file: StudyFile, datasets: Sequence[Data]) -> dict[tuple[str, str], Data]:
+    """Every dataset planned, preprocessed, with its training sets in nnU-Net's file, and verified; by name and plans."""
     variables = {**_environment(file.results), **share.of_cores(machine.cores(), os.environ)}
     shell = Shell(file.results / PREPARING, variables)
     prepared = {}
-    for data in datasets:
+    for found in datasets:
+        data = Data(file, found.given, found.plans_name)  # what other plans of the dataset needed is there by now
         for title, command in data.to_do():
             shell.run(title, command)
-        data = Data(file, data.given)  # looks anew: planning copies the raw dataset's folds
+        data = Data(file, data.given, data.plans_name)  # looks anew: planning copies the raw dataset's folds
         if data.splits.appended:
             data.splits.write()
-            data = Data(file, data.given)
+            data = Data(file, data.given, data.plans_name)
         lacking = data.unprepared()
         if lacking:
             raise UserError(
                 f"{data.name}: {len(lacking)} cases of its folds are not preprocessed, such as {lacking[0]}: nothing of it in "
                 f"{data.cases}. Is its {check.SPLITS} that of another dataset?"
             )
-        prepared[data.name] = data
+        prepared[data.name, data.plans_name] = data
     return prepared
 
 
-def _planned(file: StudyFile, data: dict[str, Data]) -> list[Run]:
-    by_given = {found.given: found for found in data.values()}
-    return [_planned_run(file, by_given[job.dataset], job) for job in jobs(file)]
+def _planned(file: StudyFile, data: dict[tuple[str, str], Data]) -> list[Run]:
+    by_given = {(found.given, found.plans_name): found for found in data.values()}
+    return [_planned_run(file, by_given[job.dataset, job.plans], job) for job in jobs(file)]
 
 
 def _planned_run(file: StudyFile, data: Data, job: Job, prepared: bool = True) -> Run:
     study, results = file.study, file.results
     number = data.fold_numbers()[job.subset]
-    model = (
-        results / NNUNET_RESULTS / data.name / f"{job.trainer_name}__{study.plans}__{study.configuration}" / f"fold_{number}"
-    )
+    model = results / NNUNET_RESULTS / data.name / f"{job.trainer_name}__{job.plans}__{study.configuration}" / f"fold_{number}"
     test = data.test
     return Run(
         id=job.id,
         dataset=data.name,
         configuration=study.configuration,
-        plans=study.plans,
+        plans=job.plans,
         trainer=job.trainer.label,
         trainer_name=job.trainer_name,
         seed=job.seed,
@@ -161,7 +164,7 @@ def _planned_run(file: StudyFile, data: Data, job: Job, prepared: bool = True) -
 
 def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
     """A run with what an earlier call has made of it; what was made of something else is set aside."""
-    recorded = read_run(results, planned.id)
+    recorded = read_run(results, planned.id) or _renamed(results, planned)
     if recorded is not None and differences(recorded.made_of, planned.made_of):
         with _free(results, planned.id):
             _set_aside(results, recorded)
@@ -213,6 +216,22 @@ def _set_aside(results: Path, run: Run, trained: bool = True) -> None:
     for source, name in wanted:
         if source.exists():
             source.rename(place / name)
+
+
+def _renamed(results: Path, planned: Run) -> Run | None:
+    """The record of a run that an earlier file called otherwise, under its new name; None if there is none.
+
+    A second dataset, or second plans, are what every run's name then says, and change none of the runs that are there.
+    """
+    for record in sorted(results.glob(f"runs/*/{RECORD}")):
+        with contextlib.suppress(UserError):  # damaged, of another version, or being run
+            run = read_run(results, record.parent.name)
+            same = run is not None and run.model == planned.model and not differences(run.made_of, planned.made_of)
+            if run is not None and same:
+                with _free(results, run.id):
+                    record.parent.rename(folder_of(results, planned.id))
+                return run
+    return None
 
 
 def _taken_back(results: Path, planned: Run) -> Run | None:

@@ -9,7 +9,7 @@ structure, and of the mean over the structures (nnU-Net's foreground mean: of th
 - against the baseline, paired: over cases, whose differences are first averaged over runs (Wilcoxon's signed-rank test), and
   over runs (paired t test of their means). The first asks whether these trainings differ on other cases, the second whether
   other trainings would differ;
-- p values after Holm: a family is all trainers and training sizes of one metric and structure;
+- p values after Holm: a family is all trainers, training sizes and plans of one metric and structure;
 - effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z;
 - the smallest difference that would have been found with a power of 0.8: where it is larger than what matters, to have found no
   difference means nothing.
@@ -34,7 +34,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from nnunet_fess.study.metrics import LOWER_IS_BETTER
-from nnunet_fess.study.results import Case
+from nnunet_fess.study.results import Case, Run
 
 MEAN = "mean"  # the name of the mean over structures, where a structure's name stands
 ALPHA, POWER = 0.05, 0.8
@@ -43,10 +43,16 @@ Values = NDArray[np.float64]
 
 
 class Setting(NamedTuple):
-    """What trainers are compared under."""
+    """What trainers are compared under: dataset, training size, and plans, which name the network."""
 
     dataset: str
     size: int | str
+    plans: str = "nnUNetPlans"
+
+    @classmethod
+    def of(cls, one: Case | Run) -> Setting:
+        """Of a run, or of a case in it."""
+        return cls(one.dataset, one.size, one.plans)
 
 
 class Slot(NamedTuple):
@@ -61,7 +67,7 @@ class Summary:
     """One trainer's scores.
 
     Attributes:
-        setting: dataset and training size.
+        setting: dataset, training size and plans.
         trainer: its label.
         structure: name, or `MEAN`.
         metric: of `nnunet_fess.study.metrics.METRICS`.
@@ -301,7 +307,7 @@ class _Table:
 def _tables(cases: Iterable[Case]) -> dict[Setting, _Table]:
     gathered: dict[Setting, dict[str, dict[Hashable, list[Case]]]] = {}
     for case in cases:
-        runs = gathered.setdefault(Setting(case.dataset, case.size), {}).setdefault(case.trainer, {})
+        runs = gathered.setdefault(Setting.of(case), {}).setdefault(case.trainer, {})
         runs.setdefault((case.repeat, case.fold, case.seed), []).append(case)
     return {setting: _table(trainers) for setting, trainers in gathered.items()}
 

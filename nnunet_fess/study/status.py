@@ -23,7 +23,7 @@ def statuses(file: StudyFile) -> list[tuple[str, Run | None]]:
     for job in jobs(file):
         run = read_run(file.results, job.id)
         if run is not None:
-            present = (job.trainer_name, file.study.plans, file.study.configuration)
+            present = (job.trainer_name, job.plans, file.study.configuration)
             outdated = (run.trainer_name, run.plans, run.configuration) != present
             gone = run.status == "running" and not files.is_held(lock_of(file.results, run.id))
             status: Status = "outdated" if outdated else "interrupted" if gone else run.status

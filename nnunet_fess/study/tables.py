@@ -92,7 +92,7 @@ def result_tables(
     trainers = list(dict.fromkeys(row.trainer for row in summary))
     for setting in settings:
         structures = structures_of(summary, setting)
-        here = [case for case in cases if Setting(case.dataset, case.size) == setting]
+        here = [case for case in cases if Setting.of(case) == setting]
         for metric in described.metrics:
             marks = _marks(here, summary, setting, structures, metric, described.patients)
             rows = []
@@ -103,14 +103,38 @@ def result_tables(
                 cells = [
                     _cell(cell, marks.get((structure, trainer), "")) for structure, cell in zip(structures, row, strict=True)
                 ]
-                links = [
-                    Link(run_label(run), anchor(run.id))
-                    for run in finished
-                    if run.trainer == trainer and Setting(run.dataset, run.size) == setting
-                ]
-                rows.append(Row(trainer, cells, links, trainer == described.baseline))
+                of_trainer = [run for run in finished if run.trainer == trainer and Setting.of(run) == setting]
+                rows.append(Row(trainer, cells, _links(of_trainer), trainer == described.baseline))
             name = figures.metric_name(metric) + (f" at {described.nsd_tolerance_mm:g} mm" if metric == "nsd" else "")
             yield Table(f"{name}, {setting_name(setting, settings)}", structures, rows)
+
+
+def plans_tables(
+    described: Described, settings: Sequence[Setting], summary: Sequence[Summary], finished: Sequence[Run]
+) -> Iterator[Table]:
+    """A table per dataset, size and metric with several plans: trainers by plans, in the mean over structures."""
+    found = {(row.setting, row.trainer, row.structure, row.metric): row for row in summary}
+    for name, columns in by_plans(settings):
+        structure = structures_of(summary, columns[0])[-1]
+        for metric in described.metrics:
+            leaders = [best(summary, setting, structure, metric) for setting in columns]
+            rows = []
+            for trainer in dict.fromkeys(row.trainer for row in summary if row.setting in columns):
+                cells = [
+                    _cell(found.get((setting, trainer, structure, metric)), "best" if trainer == leader else "")
+                    for setting, leader in zip(columns, leaders, strict=True)
+                ]
+                here = [run for run in finished if run.trainer == trainer and Setting.of(run) in columns]
+                rows.append(Row(trainer, cells, _links(here), trainer == described.baseline))
+            yield Table(f"{figures.metric_name(metric)}, {structure}, by plans, {name}", [s.plans for s in columns], rows)
+
+
+def by_plans(settings: Sequence[Setting]) -> list[tuple[str, list[Setting]]]:
+    """Those that differ in their plans alone, with what a heading calls them; none where there is one."""
+    found: dict[Setting, list[Setting]] = {}
+    for setting in settings:
+        found.setdefault(setting._replace(plans=""), []).append(setting)
+    return [(setting_name(common, list(found)), columns) for common, columns in found.items() if len(columns) > 1]
 
 
 def structures_of(summary: Sequence[Summary], setting: Setting) -> list[str]:
@@ -212,9 +236,14 @@ def rank_tables(described: Described, settings: Sequence[Setting], places: Seque
 
 
 def setting_name(setting: Setting, settings: Sequence[Setting]) -> str:
-    """What a heading calls a setting; the dataset only where there are several."""
-    size = "all training cases" if setting.size == "all" else f"{setting.size} training cases"
-    return f"{setting.dataset}, {size}" if len({other.dataset for other in settings}) > 1 else size
+    """What a heading calls a setting; dataset and plans only where there are several."""
+    parts = [setting.dataset] if len({other.dataset for other in settings}) > 1 else []
+    parts += [setting.plans] if len({other.plans for other in settings}) > 1 else []
+    return ", ".join([*parts, "all training cases" if setting.size == "all" else f"{setting.size} training cases"])
+
+
+def _links(runs: Sequence[Run]) -> list[Link]:
+    return [Link(run_label(run), anchor(run.id)) for run in runs]
 
 
 def run_label(run: Run) -> str:

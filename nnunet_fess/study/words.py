@@ -23,10 +23,12 @@ def subtitle(runs: Sequence[Run], cases: Sequence[Case], patients: Mapping[str, 
     people = {(dataset, patients.get(case, case)) for dataset, case in tested}
     of = f" of {len(people)} patients, whose cases count as one" if len(people) < len(tested) else ""
     seeds = {run.seed for run in runs if run.seed is not None}
+    plans = len({run.plans for run in runs})
     finished = sum(run.status == "finished" for run in runs)
     return (
         f"{', '.join(dict.fromkeys(run.dataset for run in runs))}. {finished} of {len(runs)} runs are finished, "
-        f"{len(dict.fromkeys(run.trainer for run in runs))} trainers, {max(1, len(seeds))} seeds, "
+        f"{len(dict.fromkeys(run.trainer for run in runs))} trainers, {f'{plans} plans, ' if plans > 1 else ''}"
+        f"{max(1, len(seeds))} seeds, "
         f"{len({(run.fold, run.repeat) for run in runs})} folds or draws, "
         f"{len(tested)} test cases{of}."
     )
@@ -67,8 +69,8 @@ def about_tests(against: Sequence[Comparison]) -> str:
     text = (
         "Differences are the trainer's minus the baseline's, on the cases that both have. The interval is from 2000 bootstrap "
         "samples that draw cases and runs. p: Wilcoxon's signed-rank test over cases, whose differences are averaged over runs "
-        "first; p over runs: paired t test of the runs' means. Both after Holm over all trainers and training sizes of a "
-        "metric and structure. Effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z. What “would not have "
+        "first; p over runs: paired t test of the runs' means. Both after Holm over all trainers, training sizes and plans of "
+        "a metric and structure. Effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z. What “would not have "
         f"been seen” is what such a study finds with a probability of less than {POWER:.0%}."
     )
     if max(runs, default=0) < 2:

@@ -88,8 +88,8 @@ class Played:
         self.dataset("Dataset999_Played", 12)
         self.wish()
 
-    def dataset(self, name: str, cases: int, plans_name: str = "nnUNetPlans") -> None:
-        """Make a dataset that is planned and preprocessed, with two test cases."""
+    def dataset(self, name: str, cases: int, *plans_names: str) -> None:
+        """Make a dataset that is planned and preprocessed, with two test cases; several plans share the preprocessed data."""
         preprocessed, raw = (self.root / folder / name for folder in ("preprocessed", "raw"))
         for folder in ("nnUNetPlans_3d_fullres", "gt_segmentations"):
             (preprocessed / folder).mkdir(parents=True)
@@ -107,8 +107,9 @@ class Played:
             (folder / "dataset.json").write_text(json.dumps(description))
         layers = {"features_per_stage": [8, 16], "kernel_sizes": [[3, 3, 3]] * 2, "n_conv_per_stage": [2, 2]}
         configuration = {"data_identifier": "nnUNetPlans_3d_fullres", "architecture": {"arch_kwargs": layers}}
-        plans = {"plans_name": plans_name, "configurations": {"3d_fullres": configuration, "2d": {}}}
-        (preprocessed / f"{plans_name}.json").write_text(json.dumps(plans))
+        for plans_name in plans_names or ["nnUNetPlans"]:
+            plans = {"plans_name": plans_name, "configurations": {"3d_fullres": configuration, "2d": {}}}
+            (preprocessed / f"{plans_name}.json").write_text(json.dumps(plans))
         (preprocessed / "dataset_fingerprint.json").write_text(json.dumps({"spacings": [[1, 1, 1]] * cases}))
 
     def wish(self, epochs: int = 2, seconds: float = 0.0, fail: tuple[str, ...] = (), validation: tuple[str, ...] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,14 @@ def _write(path: Path, array) -> None:
     sitk.WriteImage(image, str(path))
 
 
-def make(results: Path, trainers=("DiceCE", "CWCD_adaptive", "FESSDiceCE"), seeds=(0, 1, 2), sizes=("all", 8), cases=6):
+def make(
+    results: Path,
+    trainers=("DiceCE", "CWCD_adaptive", "FESSDiceCE"),
+    seeds=(0, 1, 2),
+    sizes=("all", 8),
+    cases=6,
+    plans=("nnUNetPlans",),
+):
     """Runs and scores; the volumes are in `results`, those of the dataset beside it."""
     generator = np.random.default_rng(0)
     raw = results.parent / "nnUNet_raw" / "Dataset999_Made"
@@ -43,15 +51,15 @@ def make(results: Path, trainers=("DiceCE", "CWCD_adaptive", "FESSDiceCE"), seed
             raw / "imagesTr" / f"{name}_0000.nii.gz", (truth * 40.0 + generator.normal(100, 10, truth.shape)).astype(np.float32)
         )
     runs, scores = [], []
-    for size in sizes:
+    for size, name_of_plans in itertools.product(sizes, plans):
         for place, trainer in enumerate(trainers):
             for seed in seeds:
-                run_id = f"{trainer}-seed{seed}-fold0-{size}"
+                run_id = f"{trainer}-{f'{name_of_plans}-' if len(plans) > 1 else ''}seed{seed}-fold0-{size}"
                 model = results / "models" / run_id
                 _log(model, epochs=6, better=place * 0.01)
                 predictions = results / "runs" / run_id / "predictions"
                 run = Run(
-                    run_id, "Dataset999_Made", "3d_fullres", "nnUNetPlans",
+                    run_id, "Dataset999_Made", "3d_fullres", name_of_plans,
                     trainer, f"nnUNetTrainer{trainer}_seed{seed}", seed, 0, size, 0,
                     nnunet_fold=0, training_cases=40 if size == "all" else size, status="finished",
                     steps=[Step("nnUNetv2_train …", "2026-01-01T00:00:00+00:00", 300.0 + 60 * place, 0, 900.0)],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from nnunet_fess.errors import UserError
+from nnunet_fess.networks.catalogue import NETWORKS
 from nnunet_fess.study import presets
 from nnunet_fess.study.check import check, report
 from nnunet_fess.study.config import load
@@ -111,6 +113,34 @@ def test_what_must_be_prepared_first(played, capsys):
     assert "nnUNetv2_plan_and_preprocess -d 999 -c 3d_fullres" in capsys.readouterr().out
 
 
+def test_what_the_plans_need_is_told_once_for_all_of_them(played, capsys):
+    """Plans that `nnunet_fess plans` makes under its own name are made by the study."""
+    names = ["nnUNetPlans", "nnUNetPlansVNet", "nnUNetPlansUNETRCPU", "nnUNetResEncUNetMPlansDeepLabV3"]
+    assert report(played.file(plans=names)) == 0
+    told = [line.partition("first: ")[2] for line in capsys.readouterr().out.splitlines() if "to be done first" in line]
+    cores = told[2].partition("-npfp ")[2].partition(" ")[0]
+    assert told == [
+        "nnunet_fess plans 999 -p nnUNetPlans -c 3d_fullres --network vnet",
+        "nnunet_fess plans 999 -p nnUNetPlans -c 3d_fullres --network unetr --cpu",
+        "nnUNetv2_plan_and_preprocess -d 999 -c 3d_fullres --verify_dataset_integrity "
+        f"-npfp {cores} -np {cores} -pl nnUNetPlannerResEncM",
+        "nnunet_fess plans 999 -p nnUNetResEncUNetMPlans -c 3d_fullres --network deeplabv3",
+    ]
+    found = check(played.file(plans=names, folds=[7]))
+    assert len(found.mistakes) == 1 and "folds" in found.mistakes[0]
+
+
+def test_plans_that_differ_in_the_network_need_room_for_its_weights(played):
+    """Of a network whose weights the plans do not list they are counted."""
+    plans = json.loads((played.preprocessed / "nnUNetPlans.json").read_text())
+    patch = {"patch_size": [32, 32, 32], "batch_size": 2}
+    plans["configurations"]["3d_fullres"] |= patch
+    plans["configurations"]["3d_fullres"]["architecture"] = NETWORKS["deeplabv3"].architecture([32, 32, 32])
+    (played.preprocessed / "other.json").write_text(json.dumps(plans))
+    (told,) = [line for line in check(played.file(plans="other")).fine if "GB of checkpoints" in line]
+    assert float(told.split()[1]) == pytest.approx(2 * 90e6 * 16 / 1e9, rel=0.05)  # two runs of 90 M parameters, see the docs
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_passes_where_its_datasets_are(name, played, monkeypatch, capsys):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -121,7 +151,7 @@ def test_every_preset_passes_where_its_datasets_are(name, played, monkeypatch, c
     assert all(trainer.ours for trainer in file.trainers)
     for dataset in file.study.datasets:
         sizes = [size for size in file.study.sizes_of(dataset) if size != "all"]
-        played.dataset(f"Dataset{dataset:03d}_Preset", max([12, *(2 * size for size in sizes)]), file.study.plans)
+        played.dataset(f"Dataset{dataset:03d}_Preset", max([12, *(2 * size for size in sizes)]), *file.study.all_plans)
     assert report(file) == 0
     assert "can run" in capsys.readouterr().out
 

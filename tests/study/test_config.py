@@ -107,6 +107,11 @@ def test_all_mistakes_at_once_each_with_its_line(read):
         ({"nsd_tolerance_mm": "0"}, "a number of mm above 0"),
         ({"dataset": "[1, 2]", "patients": "{regex: x}"}, "patients: found with several datasets"),
         ({"patients": "{regx: x}"}, "patients"),
+        ({"plans": "[nnUNetPlans, nnUNetPlans]"}, "plans: found nnUNetPlans twice"),
+        ({"plans": "[nnUNetPlans, 5]"}, "plans.1: found 5; allowed: the name of plans such as nnUNetPlans, or a list of them"),
+        ({"plans": "[nnUNetPlans, a/b]"}, "plans.1: found 'a/b' cannot be the name of plans"),
+        ({"plans": "nnUNetPlans.json"}, "plans: found nnUNetPlans.json: the name of plans has no .json"),
+        ({"plans": "[]"}, "plans: found []; allowed: the name of plans"),
         ({"seeds": "[yes]"}, "seeds.0: found 'yes'"),
     ],
 )

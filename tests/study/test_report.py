@@ -85,6 +85,32 @@ def test_a_failed_run_is_listed_with_its_reason(written):
     assert "nnUNetv2_train ended with exit code 1" in written[2]
 
 
+def test_several_plans_stand_side_by_side_and_are_never_mixed(tmp_path):
+    """A table of trainers by plans, as papers print it, and tables and tests of each plans' own."""
+    runs, cases = make(tmp_path / "study", ("DiceCE", "CWCD"), (0, 1), ("all",), plans=("nnUNetPlans", "nnUNetPlansVNet"))
+    described = Described("networks", "DiceCE", ["dice"])
+    text = write_report(tmp_path / "study", described, runs, cases).read_text("utf-8")
+    markdown = (tmp_path / "study" / "report.md").read_text("utf-8")
+    assert "2 trainers, 2 plans, 2 seeds" in text
+    table = markdown.partition("### Dice, mean, by plans, all training cases\n\n")[2].partition("\n\n")[0].splitlines()
+    assert table[0] == "| trainer | nnUNetPlans | nnUNetPlansVNet | runs |"
+    means = {}
+    for row in summaries(cases, ["dice"]):
+        if row.structure == "mean":
+            means[row.trainer, row.setting.plans] = f"{row.mean:.3f} ± {row.sd:.3f}"
+    assert len(set(means.values())) == 4
+    for line in table[2:]:
+        trainer, *cells, count = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        assert cells == [means[trainer, plans] for plans in ("nnUNetPlans", "nnUNetPlansVNet")] and count == "4"
+    headings = ("### Dice, nnUNetPlans, all training cases", "### Dice, nnUNetPlansVNet, all training cases")
+    assert all(markdown.count(heading) == 2 for heading in headings)  # results, and against the baseline
+    rows = csv.DictReader(io.StringIO((tmp_path / "study/statistics.csv").read_text("utf-8")))
+    assert {(row["plans"], row["trainer"]) for row in rows} == {
+        (plans, trainer) for plans in ("nnUNetPlans", "nnUNetPlansVNet") for trainer in ("DiceCE", "CWCD")
+    }
+    assert (tmp_path / "study/figures/plans_Dataset999_Made_all.png").is_file()
+
+
 def test_all_kinds_of_figures_are_there(written):
     names = {path.name.split("_")[0] for path in (written[0] / "figures").iterdir()}
     assert names == {"boxes", "training", "components", "overlay", "learning", "cost"}

@@ -71,7 +71,7 @@ def test_scores_come_back_to_the_last_bit(tmp_path):
     cases = [Case.of(run, "ä,1", "whole tumor", value) for run, value in zip(runs, values, strict=True)]
     write_cases(tmp_path, cases, ["dice", "hd95"])
     header, first, *_ = (tmp_path / "cases.csv").read_text("utf-8").splitlines()
-    assert header == "run,dataset,trainer,seed,fold,size,repeat,case,structure,dice,hd95"
+    assert header == "run,dataset,plans,trainer,seed,fold,size,repeat,case,structure,dice,hd95"
     assert first.endswith(",")
     back = list(read_cases(tmp_path))
     assert back[1] == cases[1]

@@ -58,6 +58,44 @@ def test_a_change_runs_again_what_it_concerns_and_loses_nothing(played):
     ]
 
 
+def test_every_plans_have_runs_of_their_own(played):
+    played.dataset("Dataset998_Two", 12, "nnUNetPlans", "nnUNetPlansVNet")
+    file = played.file(dataset=998, plans=["nnUNetPlans", "nnUNetPlansVNet"], test="imagesTs")
+    assert run_study(file) == 0
+    runs = {run.id: run for run in read_runs(file.results)}
+    assert list(runs) == [  # trainers alternate fastest
+        "DiceCE-nnUNetPlans-seed0-fold0-all",
+        "CWCD-nnUNetPlans-seed0-fold0-all",
+        "DiceCE-nnUNetPlansVNet-seed0-fold0-all",
+        "CWCD-nnUNetPlansVNet-seed0-fold0-all",
+    ]
+    for run in runs.values():
+        assert run.status == "finished"
+        assert f"-p {run.plans} " in run.steps[0].command and f"-p {run.plans} " in run.steps[1].command
+        assert f"__{run.plans}__" in str(run.model)
+    lock = (file.results / "study.lock.yaml").read_text()
+    assert lock.count("plans: nnUNetPlansVNet\n") == 2  # what the runs were made of
+
+
+def test_a_second_dataset_or_second_plans_rename_runs_and_repeat_none(played):
+    """All runs' names say the plans when there are several; those that are finished keep their results under the new name."""
+    played.dataset("Dataset998_Two", 12, "nnUNetPlans", "nnUNetPlansVNet")
+    file = played.file(dataset=998)
+    run_study(file)
+    before = read_run(file.results, "CWCD-seed0-fold0-all")
+    run_study(played.file(dataset=998, plans=["nnUNetPlansVNet", "nnUNetPlans"]))
+    assert len(played.calls()) == 4
+    assert read_run(file.results, "CWCD-seed0-fold0-all") is None
+    assert read_run(file.results, "CWCD-nnUNetPlans-seed0-fold0-all").steps == before.steps
+    run_study(played.file(dataset=[999, 998], plans=["nnUNetPlans"]))
+    assert len(played.calls()) == 6
+    assert read_run(file.results, "Dataset998-CWCD-seed0-fold0-all").steps == before.steps
+    run_study(played.file(dataset=998))
+    assert len(played.calls()) == 6
+    assert read_run(file.results, "CWCD-seed0-fold0-all").steps == before.steps
+    assert not (file.results / "outdated").exists()
+
+
 def test_a_change_taken_back_finds_the_earlier_runs_again(played):
     file = played.file()
     run_study(file)

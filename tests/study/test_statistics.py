@@ -1,6 +1,7 @@
 """Statistics against scipy, statsmodels, closed forms and simulations; and what may not be said."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,7 +89,19 @@ def test_more_training_sizes_make_a_larger_family():
     values = {name: draw(generator, mean)[..., None] for name, mean in (("A", 0.8), ("B", 0.803))}
     one = only(comparisons(scores(values), ["dice"], "A"), structure="x")
     two = comparisons(scores(values, sizes=("all", 8)), ["dice"], "A")
-    assert only(two, structure="x", setting=("D", 8)).p_cases_holm == pytest.approx(min(1, 2 * one.p_cases_holm))
+    assert only(two, structure="x", setting=("D", 8, "nnUNetPlans")).p_cases_holm == pytest.approx(min(1, 2 * one.p_cases_holm))
+
+
+def test_plans_are_compared_each_within_itself_in_one_family():
+    generator = np.random.default_rng(0)
+    values = {name: draw(generator, mean)[..., None] for name, mean in (("A", 0.8), ("B", 0.803))}
+    one = scores(values)
+    both = [*one, *(replace(case, plans="other", run=f"{case.run}-other") for case in one)]
+    alone, rows = only(comparisons(one, ["dice"], "A"), structure="x"), comparisons(both, ["dice"], "A")
+    for setting in (("D", "all", "nnUNetPlans"), ("D", "all", "other")):
+        row = only(rows, structure="x", setting=setting)
+        assert (row.difference, row.p_cases, row.cases) == (alone.difference, alone.p_cases, alone.cases)
+        assert row.p_cases_holm == pytest.approx(min(1, 2 * alone.p_cases_holm))
 
 
 def test_a_pair_of_which_one_is_undefined_is_left_out_of_both():
