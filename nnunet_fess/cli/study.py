@@ -15,6 +15,7 @@ VERBS = {
     "init": ("nnunet_fess.cli.study", "init", "write a commented file to begin with"),
     "check": ("nnunet_fess.cli.study", "check", "say all that could fail, before anything is trained"),
     "run": ("nnunet_fess.cli.study", "run", "train, predict; goes on where an earlier call was stopped"),
+    "cancel": ("nnunet_fess.cli.study", "cancel", "take a cluster's jobs out of its queue"),
     "status": ("nnunet_fess.cli.study", "status", "how far it is"),
     "evaluate": ("nnunet_fess.cli.study", "evaluate", "measure the finished runs: cases.csv"),
     "report": ("nnunet_fess.cli.study", "report", "tables, tests and figures: report.html, .md, .tex, statistics.csv"),
@@ -73,16 +74,55 @@ def run(argv: Sequence[str]) -> int:
     parser = arguments.parser(
         "nnunet_fess study run",
         "Make splits and preprocessed data, train every run that is missing, predict. What is finished stays; a stopped\n"
-        "training goes on from its last checkpoint. Several calls share the work, on one machine or several with one disk.",
+        "training goes on from its last checkpoint. Several calls share the work, on one machine or several with one disk.\n"
+        "With  executor: {kind: slurm, …}  it submits a job for every run that is missing, and returns.",
     )
     _file(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print the commands, run none")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry-run", action="store_true", help="print the commands, run none")
+    instead.add_argument("--prepare", action="store_true", help="on this machine, plan and preprocess only")
+    instead.add_argument("--run", metavar="ID", help="on this machine, work on this run only: what a cluster's job does")
+    parser.add_argument(
+        "--stop-within",
+        type=_seconds,
+        default=555.0,
+        metavar="SECONDS",
+        help="with --run, after SIGUSR1: let a training finish its epoch for so long (default: 555); exit code 75 then",
+    )
     chosen = parser.parse_args(argv)
-    from nnunet_fess.study.config import load
-    from nnunet_fess.study.run import dry_run, run_study
+    from nnunet_fess.study import run as running
+    from nnunet_fess.study.config import Slurm, load
 
     file = load(chosen.file)
-    return dry_run(file) if chosen.dry_run else run_study(file)
+    if chosen.dry_run:
+        return running.dry_run(file)
+    if chosen.prepare:
+        return running.prepare_study(file)
+    if chosen.run is not None:
+        return running.run_one(file, chosen.run, chosen.stop_within)
+    if isinstance(file.study.executor, Slurm):
+        from nnunet_fess.study.slurm import submit_study
+
+        return submit_study(file)
+    return running.run_study(file)
+
+
+def cancel(argv: Sequence[str]) -> int:
+    """Take a study's jobs out of the queue."""
+    parser = arguments.parser("nnunet_fess study cancel", "Cancel the study's jobs on a cluster, waiting and running ones.")
+    _file(parser)
+    chosen = parser.parse_args(argv)
+    from nnunet_fess.study.config import load
+    from nnunet_fess.study.slurm import cancel_study
+
+    return cancel_study(load(chosen.file))
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError
+    return seconds
 
 
 def status(argv: Sequence[str]) -> int:

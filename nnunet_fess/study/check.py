@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import platform
 import re
 import shutil
 import statistics
@@ -17,8 +18,8 @@ from nnunet_fess import machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.plans import network_without_weights
 from nnunet_fess.processes import programs
-from nnunet_fess.study import progress
-from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study import nodes, progress
+from nnunet_fess.study.config import Local, Slurm, StudyFile
 from nnunet_fess.study.data import Data
 from nnunet_fess.study.jobs import jobs
 from nnunet_fess.study.local import slots
@@ -50,20 +51,31 @@ class Found:
     data: list[Data] = field(default_factory=list)
 
 
-def check(file: StudyFile) -> Found:
-    """Look at everything that a run will need; changes nothing."""
+def check(file: StudyFile, here: bool = False, device: bool = True) -> Found:
+    """Look at everything that a run will need; changes nothing.
+
+    Args:
+        file: the study.
+        here: look at this machine even where the runs are jobs of a cluster.
+        device: look at the GPU or the cores, too.
+    """
     found = Found([f"the file itself is right: {len(jobs(file))} runs"])
     _trying(found, lambda: _trainers(file, found))
     _trying(found, lambda: programs.search_path(COMMANDS))
     for dataset in file.study.datasets:
         for plans in file.study.all_plans:
             _trying(found, lambda dataset=dataset, plans=plans: _dataset(file, dataset, plans, found))  # type: ignore[misc]
-    _trying(found, lambda: _device(file, found))
+    cluster = isinstance(file.study.executor, Slurm) and not here
+    if device and not cluster:
+        _trying(found, lambda: _device(file, found))
     _trying(found, lambda: _results(file, found))
     _trying(found, lambda: _disk(file, found))
-    _trying(found, lambda: _time(file, found))
+    if not here:
+        _trying(found, lambda: _time(file, found))
     for lines in (found.fine, found.warnings, found.mistakes):  # what concerns a dataset is found with each of its plans
         lines[:] = dict.fromkeys(lines)
+    if cluster and not found.mistakes:
+        _trying(found, lambda: _cluster(file, found))
     return found
 
 
@@ -128,6 +140,12 @@ def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> N
                 f"{file.at('configuration')}: {file.study.configuration} is the second stage of a cascade and needs the first "
                 "one's predictions of all folds. Compare losses in the first stage, or in a configuration by itself."
             )
+        batch, gpus = configuration.get("batch_size"), file.study.gpus_of_a_training
+        if isinstance(batch, int) and batch < gpus:
+            raise UserError(
+                f"{file.at('executor.gpus')}: {data.name}: a batch of {batch} for {gpus} GPUs; allowed: at most as many as "
+                "patches in a batch"
+            )
     numbers = data.fold_numbers()
     test = data.test
     sizes = sorted({len(data.splits.splits[number]["train"]) for number in numbers.values()}, reverse=True)
@@ -146,8 +164,17 @@ def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> N
     found.data.append(data)
 
 
+def _cluster(file: StudyFile, found: Found) -> None:
+    told = nodes.look(file)
+    found.fine += told.fine
+    found.warnings += told.warnings
+
+
 def _device(file: StudyFile, found: Found) -> None:
     study = file.study
+    if isinstance(study.executor, Slurm):
+        _device_of_a_job(file, found)
+        return
     if study.device != "cuda":
         share = machine.cores() // study.executor.parallel
         if study.device == "cpu" and share < 1:
@@ -170,6 +197,20 @@ def _device(file: StudyFile, found: Found) -> None:
             f"{study.executor.parallel} runs at once on one GPU: name the GPUs in  executor: {{gpus: [0, 1]}}"
         )
     found.fine.append(f"cuda: {there} GPUs here")
+
+
+def _device_of_a_job(file: StudyFile, found: Found) -> None:
+    needed = file.study.gpus_of_a_training
+    if needed:
+        import torch
+
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if there < needed:
+            raise UserError(
+                f"{file.at('executor.gpus')}: {needed} for a training, but torch finds {there} on {platform.node()}. Does the "
+                "job ask for them, and do torch and the driver fit together (nnunet_fess doctor)?"
+            )
+        found.fine.append(f"cuda: {there} GPUs here")
 
 
 def _results(file: StudyFile, found: Found) -> None:
@@ -221,15 +262,19 @@ def _time(file: StudyFile, found: Found) -> None:
     known = [statistics.fmean(each) for each in seconds.values()]
     steps = sum(_iterations(job.trainer_name) for job in left)
     told = f"{len(left)} runs to do, {steps:,} training iterations in all"
+    executor = file.study.executor
+    parallel = len(slots(executor)) if isinstance(executor, Local) else 1
+    together = "" if isinstance(executor, Local) else " of all jobs together, however many run at once"
     if not known:
         per_step = 1.0 if file.study.device == "cpu" else 0.1
-        total = steps * per_step / len(slots(file.study.executor))
+        total = steps * per_step / parallel
         guess = f"{told}; how long is known when the first is finished: at {per_step:g} s each, {progress.duration(total)}"
-        (found.warnings if total > _LONG else found.fine).append(guess)
+        guess += together
+        (found.warnings if total > _LONG and not together else found.fine).append(guess)
         return
-    total = steps * statistics.fmean(known) / len(slots(file.study.executor))
-    measured = f"{told}: about {progress.duration(total)}, judged by those that are finished"
-    (found.warnings if total > _LONG else found.fine).append(measured)
+    total = steps * statistics.fmean(known) / parallel
+    measured = f"{told}: about {progress.duration(total)}{together}, judged by those that are finished"
+    (found.warnings if total > _LONG and not together else found.fine).append(measured)
 
 
 def _iterations(trainer_name: str) -> int:

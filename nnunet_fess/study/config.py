@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded
@@ -57,14 +58,118 @@ class PatientRegex(_Part):
     regex: Text = Field(description="a regular expression that finds the patient in a case's name, such as 'patient\\d+'")
 
 
+KINDS = ("local", "slurm")
+
+
 class Local(_Part):
     """Runs on this machine."""
 
-    kind: Literal["local"] = Field("local", description="local")
+    kind: Literal["local"] = Field("local", description=" or ".join(KINDS))
     parallel: Annotated[int, Field(ge=1)] = Field(1, description="a whole number of runs at once, at least 1")
     gpus: list[Whole] | None = Field(
         None, min_length=1, description="a list of GPU numbers such as [0, 1], one run at a time on each"
     )
+
+
+# One word each: they stand unquoted on #SBATCH lines, where nothing is expanded, but a space or a # ends a word.
+_Word = Annotated[str, Field(pattern=r"^[^\s\"'`\\#;&|<>$\x00-\x1f]+$")]
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("not one line")
+    return text
+
+
+def _no_control_characters(text: str) -> str:
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text):
+        raise ValueError("control characters")
+    return text
+
+
+# What the study itself says to SLURM, and what would take a job away from it.
+RESERVED = (
+    *("array", "wrap", "parsable", "test-only", "job-name", "comment", "output", "error", "open-mode", "requeue", "no-requeue"),
+    *("signal", "chdir", "wait", "hold", "interactive", "help", "usage", "version", "clusters"),
+)
+_SHORT = {"a": "array", "J": "job-name", "o": "output", "e": "error", "D": "chdir", "W": "wait", "H": "hold", "M": "clusters"}
+_SHORT |= {"h": "help", "V": "version"}
+
+
+def _an_option(text: str) -> str:
+    name = re.fullmatch(r"--([a-z][a-z0-9-]*)(=.+)?|-([A-Za-z]) ?([^ ].*)?", _one_line(text))
+    known = name and (name[1] or _SHORT.get(name[3], name[3]))
+    # sbatch takes every beginning of an option's name that is no other's
+    if not known or known in RESERVED or (name and name[1] and any(word.startswith(name[1]) for word in RESERVED)):
+        raise ValueError("not an option of sbatch that is free")
+    return text
+
+
+def seconds_of(time: str | int) -> int | None:
+    """A time limit as SLURM writes it, in seconds; None for one that is no limit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(time, int):
+        return time * 60
+    if time.upper() in ("UNLIMITED", "INFINITE"):
+        return None
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time, re.ASCII)
+    if not found:
+        raise ValueError(f"{time} is no time")
+    days, *parts = found.groups()
+    numbers = [int(part) for part in parts if part is not None]
+    if days is None:  # minutes, minutes:seconds, hours:minutes:seconds
+        numbers = {1: [0, *numbers, 0], 2: [0, *numbers], 3: numbers}[len(numbers)]
+    hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _a_time(time: str | int) -> str | int:
+    seconds = seconds_of(time)
+    if seconds is not None and seconds < 60:
+        raise ValueError("shorter than a minute, which is the shortest limit that SLURM keeps")
+    return time
+
+
+class Slurm(_Part):
+    """Runs as jobs of a cluster."""
+
+    kind: Literal["slurm"] = Field(description=" or ".join(KINDS))
+    partition: _Word | None = Field(
+        None, description="the name of a partition such as gpu, one word, or several with commas (see sinfo)"
+    )
+    gpus: Whole | None = Field(
+        None, description="a whole number of GPUs for each training (default: 1 with device cuda, else 0)"
+    )
+    cpus: Annotated[int, Field(ge=1)] = Field(8, description="a whole number of cores for each training, at least 1")
+    memory: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = Field(
+        None, description="memory for each training such as 32G, or a number of megabytes"
+    )
+    time: Annotated[int | str, AfterValidator(_a_time)] | None = Field(
+        None, description='a time limit for each job such as "24:00:00" or 2-00:00:00, or a number of minutes, at least 1'
+    )
+    account: _Word | None = Field(None, description="the account that is charged, one word")
+    extra: list[Annotated[str, AfterValidator(_an_option)]] = Field(
+        [],
+        description='a list of further options of sbatch such as ["--constraint=a100"], but none that the study gives itself',
+    )
+    setup: list[Annotated[str, AfterValidator(_no_control_characters)]] = Field(
+        [], description="a list of shell commands that come before the training, such as [module load cuda]"
+    )
+    stop_before: Annotated[int, Field(ge=60, le=65535)] | None = Field(
+        None,
+        description="a number of seconds before the time limit at which a training is told to write a checkpoint, 60 to 65535",
+    )
+
+
+def _kind_of(executor: Any) -> str:
+    kind = executor.get("kind", "local") if isinstance(executor, dict) else getattr(executor, "kind", "local")
+    return kind if kind in KINDS else "local"  # which then says what is allowed
+
+
+Executor = Annotated[Annotated[Local, Tag("local")] | Annotated[Slurm, Tag("slurm")], Discriminator(_kind_of)]
 
 
 class Study(_Part):
@@ -103,7 +208,18 @@ class Study(_Part):
     )
     metrics: list[Metric] = Field(list(_UNASKED), min_length=1, description=f"a list of {', '.join(METRICS)}, none twice")
     nsd_tolerance_mm: Annotated[float, Field(gt=0)] = Field(1.0, description="a number of mm above 0")
-    executor: Local = Field(Local.model_validate({}), description="{kind: local, parallel: 1} or {kind: local, gpus: [0, 1]}")
+    executor: Executor = Field(
+        Local.model_validate({}),
+        description="{kind: local, parallel: 1}, {kind: local, gpus: [0, 1]}, or {kind: slurm, partition: …}",
+    )
+
+    @property
+    def gpus_of_a_training(self) -> int:
+        """How many GPUs one training has."""
+        if self.device != "cuda":
+            return 0
+        asked = self.executor.gpus if isinstance(self.executor, Slurm) else None
+        return 1 if asked is None else asked
 
     @property
     def datasets(self) -> list[int | str]:
@@ -279,8 +395,21 @@ def _model_of(annotation: Any, value: Any) -> type[BaseModel] | None:
     """The part of the schema that a mapping under a key is held to."""
     if not isinstance(value, dict):
         return None
-    members = getattr(annotation, "__args__", (annotation,))
-    return next((member for member in members if isinstance(member, type) and issubclass(member, BaseModel)), None)
+    members = [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
+    kinds = [member for member in members if value.get("kind") in _members(_annotation(member, "kind"))]
+    return next(iter(kinds or members), None)
+
+
+def _annotation(model: type[BaseModel], key: str) -> Any:
+    field = model.model_fields.get(key)
+    return field.annotation if field else None
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Classes and literals that an annotation is a union of."""
+    if isinstance(annotation, (type, str)):
+        return [annotation]
+    return [member for argument in getattr(annotation, "__args__", ()) for member in _members(argument)]
 
 
 def _owner(content: Mapping[str, Any], path: Sequence[str]) -> type[BaseModel]:
@@ -324,18 +453,35 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
         yield "test", "found folders for several datasets; allowed: validation or imagesTs, which each dataset has its own of"
     if isinstance(content.get("dataset"), list) and good("dataset", "patients") and content.get("patients"):
         yield "patients", "found with several datasets; allowed: one dataset, whose cases they are"
-    executor = content.get("executor") or {}
-    if good("executor", "device") and executor.get("gpus"):
-        device = content.get("device", "cuda")
-        if device != "cuda":
-            yield "executor.gpus", f"found {executor['gpus']} with device {device}; allowed: gpus with device cuda only"
-        if executor.get("parallel", len(executor["gpus"])) != len(executor["gpus"]):
-            yield (
-                "executor.parallel",
-                f"found {executor['parallel']} for {len(executor['gpus'])} gpus; allowed: leave it out, each GPU has a run",
-            )
+    if good("executor", "device"):
+        contradict = _of_slurm if _kind_of(content.get("executor")) == "slurm" else _of_local
+        yield from contradict(content.get("executor") or {}, content.get("device", "cuda"))
     if good("training_sizes", "repeats") and content.get("repeats", 1) > 1 and sizes == ["all"]:
         yield "repeats", f"found {content['repeats']}, but training_sizes has no number to draw; allowed: 1"
+
+
+def _of_local(executor: Mapping[str, Any], device: str) -> Iterator[tuple[str, str]]:
+    gpus = executor.get("gpus")
+    if gpus and device != "cuda":
+        yield "executor.gpus", f"found {gpus} with device {device}; allowed: gpus with device cuda only"
+    if gpus and executor.get("parallel", len(gpus)) != len(gpus):
+        yield (
+            "executor.parallel",
+            f"found {executor['parallel']} for {len(gpus)} gpus; allowed: leave it out, each GPU has a run",
+        )
+
+
+def _of_slurm(executor: Mapping[str, Any], device: str) -> Iterator[tuple[str, str]]:
+    gpus = executor.get("gpus")
+    if device == "mps":
+        yield "device", "found mps with a cluster; allowed: cuda or cpu"
+    if gpus and device == "cpu":
+        yield "executor.gpus", f"found {gpus} with device cpu; allowed: gpus with device cuda only"
+    if gpus == 0 and device == "cuda":
+        yield "executor.gpus", "found 0 with device cuda; allowed: at least 1, or device cpu"
+    limit = seconds_of(executor["time"]) if executor.get("time") is not None else None
+    if limit is not None and executor.get("stop_before", 0) >= limit:
+        yield "executor.stop_before", f"found {executor['stop_before']} for a limit of {limit} seconds; allowed: less"
 
 
 def _line(lines: Mapping[str, int], key: str) -> int:

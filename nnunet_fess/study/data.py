@@ -295,6 +295,7 @@ class Data:
             "plans": self.plans_name,
             "training cases": _digest(sorted(fold["train"])),
             "validation cases": _digest(sorted(fold["val"])),
+            **({"GPUs": study.gpus_of_a_training} if study.gpus_of_a_training > 1 else {}),
             **self._facts,
         }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shlex
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import IO
 
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
-from nnunet_fess.processes import share
+from nnunet_fess.processes import share, stopping
 from nnunet_fess.processes.guarded import Guarded, end
 from nnunet_fess.processes.memory import Meter
 from nnunet_fess.study import progress, steps
@@ -25,6 +27,11 @@ from nnunet_fess.study.lock import lock_of
 from nnunet_fess.study.results import LOG, Run, Step, folder_of, read_run, write_run
 
 PAUSE = 0.05  # seconds between two looks at the running commands
+STOP = "stop"  # a file in a run's folder: its training is to stop at the end of its epoch (`nnunet_fess.processes.stopping`)
+OUT_OF_TIME = "out of time, to be continued"
+NO_PROGRESS = "out of time without a new checkpoint, to be tried once more"
+_TERMINATED = (128 + signal.SIGTERM, 128 + getattr(signal, "SIGKILL", signal.SIGTERM))
+_TOGETHER = 0.5  # seconds
 _REASON_LINES, _REASON_BYTES = 3, 4000
 
 
@@ -62,6 +69,8 @@ class _Work:
         self.meter: Meter | None = None
         self.log: IO[bytes] | None = None
         self.begin = 0.0
+        self.restarted = self.told = False
+        self.fruitless = run.reason == NO_PROGRESS  # the call before ran out of time, too
 
 
 class Executor:
@@ -73,6 +82,8 @@ class Executor:
         following: tells the next command of a run, None when it is finished.
         environment: variables of every command.
         changed: is told of each run whose record has changed.
+
+    A training that fails is restarted once, where it has left a checkpoint to go on from.
     """
 
     def __init__(
@@ -92,6 +103,14 @@ class Executor:
         self._board = progress.Board()
         self._busy: list[_Work] = []
         self._runs: dict[str, Run] = {}
+        self._deadline: float | None = None
+
+    def stop_soon(self, seconds: float) -> None:
+        """Begin nothing more; trainings of ours write a checkpoint at the end of their epoch; end by force what lasts longer.
+
+        Can be called by a signal's handler.
+        """
+        self._deadline = min(self._deadline or math.inf, time.monotonic() + seconds)
 
     def work(self, runs: Iterable[Run]) -> dict[str, Run]:
         """Run what is not finished; every run's last record, by its id."""
@@ -104,6 +123,9 @@ class Executor:
                     run = waiting.popleft()
                     if not self._take(run):
                         elsewhere.append(run)
+                if self._deadline is not None:
+                    waiting.clear()
+                    self._hurry()
                 for work in list(self._busy):
                     self._look(work)
                 self._show()
@@ -129,6 +151,7 @@ class Executor:
         recorded = read_run(self._results, run.id)  # another call may have been at work since we looked
         known = recorded is not None and recorded.made_of == run.made_of
         run = replace(run, steps=recorded.steps if known and recorded else run.steps, host=platform.node())
+        (folder_of(self._results, run.id) / STOP).unlink(missing_ok=True)
         self._begin(_Work(run, self._free.pop(0), lock))
         return True
 
@@ -141,6 +164,9 @@ class Executor:
             return
         if work.step is None:
             self._done(work, "finished", "")
+            return
+        if self._deadline is not None and after is not None:
+            self._done(work, "interrupted", OUT_OF_TIME)
             return
         if work.step.title == after:
             self._done(work, "failed", f"“{after}” ended well, but what it should have made is not there")
@@ -156,7 +182,8 @@ class Executor:
             return
         work.log.write(f"\n$ {line}\n".encode())
         work.log.flush()
-        variables = {**self._environment, **work.slot.environment()}
+        variables = {**self._environment, **work.slot.environment(), stopping.VARIABLE: str(folder / STOP)}
+        variables |= {name: os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT") if name in os.environ}
         step = Step(line, datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds"))
         self._record(work, replace(work.run, status="running", reason="", environment=variables, steps=(*work.run.steps, step)))
         work.begin = time.monotonic()
@@ -171,13 +198,56 @@ class Executor:
         if code is None:
             work.meter.look()
             return
+        if code in _TERMINATED:
+            time.sleep(_TOGETHER)  # whoever ends us may have ended our command first; then this does not return
         end([work.process])
         self._ended(work, code)
-        if code != 0:
+        stopped = code == stopping.STOPPED or not (folder_of(self._results, work.run.id) / STOP).exists()
+        if self._deadline is not None and stopped:
+            self._done(work, "interrupted", OUT_OF_TIME)  # it has taken the file away: its checkpoint is written
+            return
+        if code != 0 and not self._restart(work, code):
             self._done(work, "failed", self._reason(work, code))
+        if code != 0:
             return
         steps.complete(work.step)
         self._begin(work, work.step.title)
+
+    def _restart(self, work: _Work, code: int) -> bool:
+        """Go on from the checkpoint that a failed training has left; once, and whether it did."""
+        assert work.step is not None
+        if work.restarted or self._deadline is not None or not work.step.title.startswith(steps.TRAIN):
+            return False
+        with contextlib.suppress(UserError, OSError):
+            following = self._following(work.run)
+            if following is not None and following.title == steps.CONTINUED:
+                work.restarted = True
+                self._board.news(f"  again   {work.run.id} goes on from its checkpoint after {self._reason(work, code)}")
+                self._begin(work)
+                return True
+        return False
+
+    def _hurry(self) -> None:
+        """Tell the trainings to stop; end by force what has not done so in time."""
+        assert self._deadline is not None
+        for work in self._busy:
+            if not work.told:
+                work.told = True
+                (folder_of(self._results, work.run.id) / STOP).touch()
+        if time.monotonic() < self._deadline:
+            return
+        for work in list(self._busy):
+            if work.process is not None:
+                begun = work.run.steps[-1].started
+                end([work.process])
+                self._ended(work, None)
+                progress_made = steps.has_checkpoint_since(work.run, datetime.fromisoformat(begun))
+                if work.fruitless and not progress_made:
+                    self._done(
+                        work, "failed", f"it ran out of time twice without a new checkpoint: {work.run.steps[-1].command}"
+                    )
+                else:
+                    self._done(work, "interrupted", OUT_OF_TIME if progress_made else NO_PROGRESS)
 
     def _ended(self, work: _Work, code: int | None) -> None:
         """Note how the command ended."""
@@ -193,10 +263,13 @@ class Executor:
         if work in self._busy:
             self._busy.remove(work)
         self._free.append(work.slot)
+        (folder_of(self._results, work.run.id) / STOP).unlink(missing_ok=True)
         work.lock.close()
         spent = progress.duration(work.run.seconds)
         if status == "finished":
             self._board.news(f"  done    {work.run.id} ({spent})")
+        elif status == "interrupted":
+            self._board.news(f"  stopped {work.run.id} after {spent}: {reason}")
         else:
             log = folder_of(self._results, work.run.id) / LOG
             self._board.news(f"  failed  {work.run.id} after {spent}: {reason}\n          {log}")

@@ -6,10 +6,12 @@ import contextlib
 import functools
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from nnunet_fess import files, machine
@@ -17,62 +19,216 @@ from nnunet_fess.errors import UserError
 from nnunet_fess.extension import VARIABLE, with_ours
 from nnunet_fess.processes import programs, share
 from nnunet_fess.processes.shell import Shell
-from nnunet_fess.processes.stopping import terminable
-from nnunet_fess.study import check, local, steps
-from nnunet_fess.study.config import StudyFile
+from nnunet_fess.processes.stopping import STOPPED, terminable
+from nnunet_fess.study import check, local, scripts, steps
+from nnunet_fess.study.config import Local, Slurm, StudyFile
 from nnunet_fess.study.data import Data, differences
 from nnunet_fess.study.jobs import Job, jobs
 from nnunet_fess.study.lock import LOCK, LOCKS, PACKAGES, lock_of, write_lock
-from nnunet_fess.study.results import RECORD, Run, folder_of, read_run, write_patients, write_run, write_runs
+from nnunet_fess.study.results import (
+    LOG,
+    RECORD,
+    RUNS,
+    Run,
+    folder_of,
+    read_run,
+    read_runs,
+    write_patients,
+    write_run,
+    write_runs,
+)
 
 NNUNET_RESULTS, OUTDATED, PREPARING = "nnUNet_results", "outdated", "prepare.log"
+Prepared = dict[tuple[str, str], Data]  # by name and plans
 _WAIT = 1.0  # seconds between two looks whether another call has prepared the data
 
 
 def run_study(file: StudyFile) -> int:
-    """Run what is missing; the exit code is 1 if a run failed.
+    """Run what is missing, on this machine; the exit code is 1 if a run failed.
 
     Raises:
         UserError: something would fail, or a preparation did.
     """
-    found = check.check(file)
+    assert isinstance(file.study.executor, Local)
+    found = checked(file)
+    with terminable():
+        with begun(file):
+            data = prepared(file, found.data)
+            runs = brought_up_to_date(file, data, jobs(file))
+            record(file, runs, data)
+        made = _executor(file, local.slots(file.study.executor), data, runs).work(runs)
+    write_runs(file.results, made.values())
+    return _told(file, list(made.values()))
+
+
+def run_one(file: StudyFile, run_id: str, stop_within: float) -> int:
+    """Work on one run on this machine, whatever the executor: what a job of a cluster does.
+
+    At SIGUSR1 the training is told to write a checkpoint and to stop.
+
+    Args:
+        file: the study.
+        run_id: which.
+        stop_within: seconds after the signal; what still runs then is ended by force.
+
+    Returns:
+        0: it is finished; 75 (EX_TEMPFAIL): it has stopped at the signal, and the same call goes on with it.
+
+    Raises:
+        UserError: there is no such run, something would fail, or it failed.
+    """
+    wanted = [job for job in jobs(file) if job.id == run_id]
+    if not wanted:
+        raise UserError(f"{file.path} has no run {run_id}. Was the file changed? Its runs:  nnunet_fess study status FILE")
+    found = checked(file, here=True)
+    with terminable(), begun(file):
+        of_run = (wanted[0].dataset, wanted[0].plans)
+        data = prepared(file, [data for data in found.data if (data.given, data.plans_name) == of_run])
+        recorded = read_run(file.results, run_id)
+        if recorded is not None:
+            _same(file, recorded, _planned_run(file, next(iter(data.values())), wanted[0]), "was submitted")
+        runs = brought_up_to_date(file, data, wanted)
+    slot = local.Slot(_cores(file))
+    with terminable():
+        executor = _executor(file, [slot], data, runs, read_runs(file.results) if (file.results / RUNS).is_file() else runs)
+        if hasattr(signal, "SIGUSR1"):
+            signal.signal(signal.SIGUSR1, lambda *_: executor.stop_soon(stop_within))
+        made = executor.work(runs)
+    (run,) = made.values()
+    if run.status == "interrupted":
+        return STOPPED
+    return _told(file, [run])
+
+
+def prepare_study(file: StudyFile) -> int:
+    """Plan and preprocess what is missing, and no more.
+
+    Raises:
+        UserError: something would fail, or a preparation did.
+    """
+    found = checked(file, here=True, device=False)
+    with terminable(), begun(file):
+        prepared(file, found.data)
+    return 0
+
+
+def _cores(file: StudyFile) -> int:
+    """Of a job: not every cluster binds its jobs to their cores, but each says how many they are."""
+    executor = file.study.executor
+    told = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    asked = int(told) if told.isdecimal() else executor.cpus if isinstance(executor, Slurm) else machine.cores()
+    return max(1, min(machine.cores(), asked))
+
+
+def checked(file: StudyFile, here: bool = False, device: bool = True) -> check.Found:
+    """What a check found, warnings told.
+
+    Args:
+        file: the study.
+        here: what is checked is this machine, whatever the executor.
+        device: its GPU, too.
+
+    Raises:
+        UserError: something would fail.
+    """
+    found = check.check(file, here=here, device=device)
     if found.mistakes:
         raise UserError(check.told(found))
     for line in found.warnings:
         print(f"warning: {line}", file=sys.stderr)
+    return found
+
+
+@contextlib.contextmanager
+def begun(file: StudyFile) -> Iterator[None]:
+    """The study's folder is there, and for the block nobody else prepares or submits."""
     results = file.results
     (results / LOCKS).mkdir(parents=True, exist_ok=True)
-    with terminable():
-        with _alone(results):
-            if not (results / LOCK).is_file():  # makes the folder a study's
-                write_lock(file, [])
-            data = _prepared(file, found.data)
-            runs = [_as_it_is(data[planned.dataset, planned.plans], results, planned) for planned in _planned(file, data)]
-            for run in runs:
-                _announce(results, run)
-            write_lock(file, runs)
-            write_runs(results, runs)
-            write_patients(results, {case: who for one in data.values() for case, who in one.recorded_patients().items()})
-        executor = local.Executor(
-            results,
-            local.slots(file.study.executor),
-            lambda run: steps.following(data[run.dataset, run.plans], run, results),
-            _environment(results),
-            changed=_Table(results, runs).changed,
+    with _alone(results):
+        if not (results / LOCK).is_file():  # makes the folder a study's
+            write_lock(file, [])
+        yield
+
+
+def brought_up_to_date(
+    file: StudyFile, data: Prepared, wanted: Sequence[Job], busy: Mapping[str, str] | None = None
+) -> list[Run]:
+    """The runs with what earlier calls have made of them; what was made of something else is set aside.
+
+    Args:
+        file: the study.
+        data: its datasets, prepared, by name.
+        wanted: which runs.
+        busy: id → who works on a run, which then stays as it is.
+
+    Raises:
+        UserError: somebody works on a run that no longer is what the file says.
+    """
+    by_given = {(found.given, found.plans_name): found for found in data.values()}
+    runs = []
+    for job in wanted:
+        of_job = by_given[job.dataset, job.plans]
+        planned = _planned_run(file, of_job, job)
+        recorded = read_run(file.results, job.id)
+        if busy and job.id in busy and recorded is not None:
+            _same(file, recorded, planned, f"is being run as {busy[job.id]}")
+            runs.append(recorded)
+            continue
+        runs.append(_as_it_is(of_job, file.results, planned))
+        _announce(file.results, runs[-1])
+    return runs
+
+
+def record(file: StudyFile, runs: Sequence[Run], data: Prepared) -> None:
+    """Write what the study is: its lock, its runs, and whose the cases are."""
+    write_lock(file, runs)
+    write_runs(file.results, runs)
+    write_patients(file.results, {case: who for one in data.values() for case, who in one.recorded_patients().items()})
+
+
+def _same(file: StudyFile, recorded: Run, planned: Run, who: str) -> None:
+    changed = differences(recorded.made_of, planned.made_of) if recorded.made_of else []
+    if changed:
+        raise UserError(
+            f"{planned.id} {who}, but {', '.join(changed)} changed since. Wait for it or cancel it, and submit what the file "
+            f"now says:  nnunet_fess study cancel {file.path.name};  nnunet_fess study run {file.path.name}"
         )
-        made = executor.work(runs)
-    write_runs(results, made.values())
-    return _told(file, list(made.values()))
+
+
+def not_prepared(file: StudyFile, data: Data) -> list[Run]:
+    """The runs of a dataset that is still to be prepared, announced as far as they are known."""
+    runs = []
+    for job in (job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)):
+        planned = _planned_run(file, data, job, prepared=False)
+        runs.append(read_run(file.results, job.id) or planned)
+        _announce(file.results, runs[-1])
+    return runs
+
+
+def _executor(
+    file: StudyFile, slots: Sequence[local.Slot], data: Prepared, runs: Sequence[Run], listed: Sequence[Run] = ()
+) -> local.Executor:
+    return local.Executor(
+        file.results,
+        slots,
+        lambda run: steps.following(data[run.dataset, run.plans], run, file.results),
+        environment(file.results),
+        changed=_Table(file.results, listed or runs).changed,
+    )
 
 
 def dry_run(file: StudyFile) -> int:
     """Print the commands that `run_study` would run, in order, with the variables that they need; change nothing."""
-    found = check.check(file)
-    if found.mistakes:
-        raise UserError(check.told(found))
+    found = checked(file, here=True, device=isinstance(file.study.executor, Local))
+    executor = file.study.executor
+    slot = local.slots(executor)[0] if isinstance(executor, Local) else local.Slot(executor.cpus)
     variables = {name: os.environ[name] for name in ("nnUNet_raw", "nnUNet_preprocessed") if os.environ.get(name)}
-    variables |= {**_environment(file.results), **local.slots(file.study.executor)[0].environment()}
+    variables |= {**environment(file.results), **slot.environment()}
     variables.pop("PATH")
+    if isinstance(executor, Slurm):
+        print(
+            f"# One job per run; the script of the first:\n\n{scripts.training(file, jobs(file)[0].id)}\n# What the jobs run:\n"
+        )
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
     shown: set[str] = set()
@@ -102,13 +258,13 @@ def _ahead(file: StudyFile, data: Data, job: Job, prepared: bool) -> Iterator[st
     if step is None:
         return
     yield step
-    if data.test is not None and step.title != "predict":
+    if data.test is not None and step.title != steps.PREDICT:
         yield steps.predict(data, run, data.test, file.results)
 
 
-def _prepared(file: StudyFile, datasets: Sequence[Data]) -> dict[tuple[str, str], Data]:
+def prepared(file: StudyFile, datasets: Sequence[Data]) -> Prepared:
     """Every dataset planned, preprocessed, with its training sets in nnU-Net's file, and verified; by name and plans."""
-    variables = {**_environment(file.results), **share.of_cores(machine.cores(), os.environ)}
+    variables = {**environment(file.results), **share.of_cores(machine.cores(), os.environ)}
     shell = Shell(file.results / PREPARING, variables)
     prepared = {}
     for found in datasets:
@@ -127,11 +283,6 @@ def _prepared(file: StudyFile, datasets: Sequence[Data]) -> dict[tuple[str, str]
             )
         prepared[data.name, data.plans_name] = data
     return prepared
-
-
-def _planned(file: StudyFile, data: dict[tuple[str, str], Data]) -> list[Run]:
-    by_given = {(found.given, found.plans_name): found for found in data.values()}
-    return [_planned_run(file, by_given[job.dataset, job.plans], job) for job in jobs(file)]
 
 
 def _planned_run(file: StudyFile, data: Data, job: Job, prepared: bool = True) -> Run:
@@ -165,6 +316,8 @@ def _planned_run(file: StudyFile, data: Data, job: Job, prepared: bool = True) -
 def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
     """A run with what an earlier call has made of it; what was made of something else is set aside."""
     recorded = read_run(results, planned.id) or _renamed(results, planned)
+    if recorded is not None and not recorded.made_of and not recorded.steps:
+        recorded = None  # announced before its data were prepared
     if recorded is not None and differences(recorded.made_of, planned.made_of):
         with _free(results, planned.id):
             _set_aside(results, recorded)
@@ -182,6 +335,7 @@ def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
             _set_aside(results, recorded, trained=False)
     elif status == "running" and not files.is_held(lock_of(results, planned.id)):
         status = "interrupted"
+        recorded = _with_its_last_seconds(results, recorded)
     elif status == "finished" and steps.following(data, planned, results) is not None:  # somebody has removed files of it
         status = "waiting"
     return replace(
@@ -193,6 +347,17 @@ def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
         host=recorded.host,
         versions=recorded.versions,
     )
+
+
+def _with_its_last_seconds(results: Path, run: Run) -> Run:
+    """A killed run, whose record could not be closed: its command ran at least until it last printed something."""
+    if not run.steps or run.steps[-1].seconds:
+        return run
+    with contextlib.suppress(OSError, ValueError):
+        begun = datetime.fromisoformat(run.steps[-1].started).timestamp()
+        seconds = max(0.0, (folder_of(results, run.id) / LOG).stat().st_mtime - begun)
+        return replace(run, steps=(*run.steps[:-1], replace(run.steps[-1], seconds=round(seconds, 2))))
+    return run
 
 
 def _announce(results: Path, run: Run) -> None:
@@ -295,7 +460,7 @@ class _Table:
             self._next = time.monotonic() + 200 * (time.monotonic() - begin)
 
 
-def _environment(results: Path) -> dict[str, str]:
+def environment(results: Path) -> dict[str, str]:
     """Variables of all commands of a study."""
     return {
         "nnUNet_results": str(results / NNUNET_RESULTS),

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from nnunet_fess import files
 from nnunet_fess.errors import UserError
-from nnunet_fess.study import progress
-from nnunet_fess.study.config import StudyFile
+from nnunet_fess.study import cluster, progress
+from nnunet_fess.study.config import Slurm, StudyFile
 from nnunet_fess.study.jobs import jobs
 from nnunet_fess.study.lock import lock_of
 from nnunet_fess.study.results import LOG, Run, Status, folder_of, read_run
 
-_EVERY = 5.0  # seconds
+_EVERY, _EVERY_OF_A_QUEUE = 5.0, 30.0  # seconds; a controller has others to answer, too
 _MOST_FAILED = 20
 
 
@@ -33,16 +33,20 @@ def statuses(file: StudyFile) -> list[tuple[str, Run | None]]:
 
 
 def lines(file: StudyFile) -> list[str]:
-    """What `study status` prints."""
+    """What `study status` prints; of a cluster, what its queue says besides."""
     found = statuses(file)
+    place = cluster.Place.of(file) if isinstance(file.study.executor, Slurm) else None
+    if place is not None:
+        found = [(run_id, run and place.judged(run)) for run_id, run in found]
     runs = [run for _, run in found if run is not None]
     running = [run for run in runs if run.status == "running"]
     nows = {run.id: progress.now(file.results, run) for run in running}
     lefts = {run_id: now.seconds_left for run_id, now in nows.items()}
     told = [f"{file.study.name}: {progress.overview(runs, lefts, len(running), len(found))}"]
-    told += [f"  running  {run_id}: {now.text}" for run_id, now in nows.items()]
+    told += [f"  running  {run_id}: {now.text}{place.where(run_id) if place else ''}" for run_id, now in nows.items()]
+    told += place.lines(dict(found)) if place is not None else []
     for status in ("interrupted", "outdated"):
-        some = [run.id for run in runs if run.status == status]
+        some = [run.id for run in runs if run.status == status and (place is None or run.id not in place.entries)]
         if some:
             told.append(f"  {status}  {', '.join(some[:5])}{', …' if len(some) > 5 else ''}: the next run does them again")
     failed = [run for run in runs if run.status == "failed"]
@@ -75,4 +79,4 @@ def watch(file: StudyFile) -> int:
         before = now
         if all(run is not None and run.status in ("finished", "failed") for _, run in statuses(file)):
             return 0
-        time.sleep(_EVERY)
+        time.sleep(_EVERY_OF_A_QUEUE if isinstance(file.study.executor, Slurm) else _EVERY)

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from nnunet_fess import files
@@ -14,6 +15,7 @@ from nnunet_fess.study.data import Data, Test
 from nnunet_fess.study.results import Run, folder_of
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+TRAIN, CONTINUED, VALIDATE, PREDICT = "train", "train, continued", "validate", "predict"  # titles
 PREDICTIONS = "predictions"
 SUMMARY = "summary.json"  # nnU-Net writes it when all of the validation is there
 
@@ -48,12 +50,14 @@ def following(data: Data, run: Run, results: Path) -> Next | None:
     """
     train = ["nnUNetv2_train", data.number, run.configuration, str(run.nnunet_fold), "-p", run.plans, "-tr", run.trainer_name]
     train += ["-device", data.file.study.device]
+    gpus = data.file.study.gpus_of_a_training
+    train += ["-num_gpus", str(gpus)] if gpus > 1 else []
     if not is_whole(run.model / FINAL):
         if any(is_whole(run.model / name) for name in (LATEST, BEST)):
-            return Next("train, continued", [*train, "--c"])
-        return Next("train", train)
+            return Next(CONTINUED, [*train, "--c"])
+        return Next(TRAIN, train)
     if not _validated(data, run):
-        return Next("validate", [*train, "--val"])
+        return Next(VALIDATE, [*train, "--val"])
     if data.test is None or _predicted(run.predictions, data.test.cases, data.ending):
         return None
     return predict(data, run, data.test, results)
@@ -66,12 +70,12 @@ def predict(data: Data, run: Run, test: Test, results: Path) -> Next:
     command += ["-p", run.plans, "-tr", run.trainer_name, "-f", str(run.nnunet_fold), "-device", data.file.study.device]
     # a GPU waits for nobody; a CPU is busy with the network, and a further process takes longer to start than it saves
     workers = "0" if data.file.study.device == "cpu" else "1"
-    return Next("predict", [*command, "-npp", workers, "-nps", workers], (unfinished, run.predictions))
+    return Next(PREDICT, [*command, "-npp", workers, "-nps", workers], (unfinished, run.predictions))
 
 
 def prepare(step: Next, run: Run) -> None:
     """Clear away what nnU-Net would stumble over, and what the command will make anew and nobody must take for its result."""
-    if step.title != "predict":
+    if step.title != PREDICT:
         (run.model / "validation" / SUMMARY).unlink(missing_ok=True)
         if run.predictions.name == PREDICTIONS and run.predictions.is_dir():
             shutil.rmtree(run.predictions)
@@ -89,6 +93,12 @@ def complete(step: Next) -> None:
     """Give the folder that a command has filled its name."""
     if step.renamed and step.renamed[0].is_dir():
         step.renamed[0].replace(step.renamed[1])
+
+
+def has_checkpoint_since(run: Run, moment: datetime) -> bool:
+    """Whether a training has written a whole checkpoint after that moment."""
+    found = (run.model / name for name in (FINAL, LATEST, BEST))
+    return any(is_whole(path) and path.stat().st_mtime >= moment.timestamp() for path in found)
 
 
 def is_whole(checkpoint: Path) -> bool:

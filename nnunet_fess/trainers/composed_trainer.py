@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,6 +20,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import nn
 
 from nnunet_fess.plugin import FeatureHost, Host
+from nnunet_fess.processes import stopping
 from nnunet_fess.trainers import checkpoints
 from nnunet_fess.trainers.checkpoints import Checkpoint
 from nnunet_fess.trainers.components import FEATURE, REJECTED, SHARE, SPATIAL, last_epoch
@@ -55,6 +57,7 @@ class ComposedTrainer(nnUNetTrainer):
     """
 
     trainer_name: ClassVar[TrainerName]
+    save_every: int
 
     # nnU-Net records these arguments by name and reads them back from checkpoints: no *args here.
     def __init__(
@@ -281,9 +284,32 @@ class ComposedTrainer(nnUNetTrainer):
         )
 
     def on_epoch_end(self) -> None:
-        """Write the loss components beside nnU-Net's progress.png, and to wandb when nnU-Net's is on."""
-        epoch = self.current_epoch
+        """Write the loss components beside nnU-Net's progress.png, and to wandb when nnU-Net's is on; stop if asked to."""
+        epoch, every = self.current_epoch, self.save_every
+        stops = epoch < self.num_epochs - 1 and self._is_asked_to_stop()
+        self.save_every = 1 if stops else every  # nnU-Net's own periodic checkpoint
         super().on_epoch_end()
+        self.save_every = every
+        self._log_components(epoch)
+        if stops:
+            self.print_to_log_file("The training stops as it was asked to, after a checkpoint. Continue with --c.")
+            if self.local_rank == 0:
+                stopping.acknowledge()
+            if self.is_ddp:  # the first process that ends ends the others
+                dist.barrier()
+            raise SystemExit(stopping.STOPPED)
+
+    def _is_asked_to_stop(self) -> bool:
+        if stopping.VARIABLE not in os.environ:
+            return False
+        asked = stopping.asked_to_stop()
+        if self.is_ddp:  # all at the same epoch
+            answer = torch.tensor([int(asked)], device=self.device)
+            dist.broadcast(answer, src=0)
+            asked = bool(answer.item())
+        return asked
+
+    def _log_components(self, epoch: int) -> None:
         if self._composed is None or not self._composed.components.history:
             return
         components = self._composed.components

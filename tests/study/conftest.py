@@ -39,6 +39,10 @@ if name == "nnUNetv2_train":
         if any(word in trainer for word in wish["fail"]):
             sys.exit("RuntimeError: it would not learn")
         checkpoint(base + "/checkpoint_best.pth")
+        if os.path.exists(os.environ.get("nnUNet_fess_stop", "")):
+            checkpoint(base + "/checkpoint_latest.pth")
+            os.unlink(os.environ["nnUNet_fess_stop"])
+            sys.exit(75)
         print(f"2026-01-01 00:00:00.1: Epoch time: {{wish['seconds']}} s ", flush=True)
     if not done:
         checkpoint(base + "/checkpoint_final.pth")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_training import differences, preprocess
 
+from nnunet_fess.processes import stopping
 from nnunet_fess.trainers.components import CSV_NAME
 
 
@@ -85,3 +86,37 @@ def test_the_weights_of_region_and_map_go_on_as_they_were(make_trainer, dataset,
         tuple(row.split(",")[table[0].split(",").index(f"weight_{part}")] for part in ("region", "map")) for row in table[1:]
     }
     assert len(weights) > 1, "the schedule moves, or the test could not fail"
+
+
+def test_a_training_that_is_asked_to_stop_writes_a_checkpoint_at_its_epochs_end(make_trainer, dataset, tmp_path, monkeypatch):
+    name = "nnUNetTrainerFESS_4epochs_2iters_1valiters_seed3"
+    straight = run(make_trainer(name))
+    folder = Path(straight.output_folder)
+    expected = torch.load(folder / "checkpoint_final.pth", weights_only=False)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.unlink()
+    asked = tmp_path / "stop"
+    monkeypatch.setenv(stopping.VARIABLE, str(asked))
+    trainer = make_trainer(name)
+    trainer.save_every = 50  # no checkpoint but the best one and the one that is asked for
+    start = trainer.on_epoch_start
+    trainer.on_epoch_start = lambda: (asked.touch() if trainer.current_epoch == 1 else None, start())
+    with pytest.raises(SystemExit) as ended:
+        trainer.run_training()
+    assert ended.value.code == stopping.STOPPED
+    assert not asked.exists()
+    assert trainer.save_every == 50
+    latest = folder / "checkpoint_latest.pth"
+    assert torch.load(latest, weights_only=False)["current_epoch"] == 2
+    resumed = make_trainer(name)
+    resumed.load_checkpoint(str(latest))
+    run(resumed)
+    assert differences(expected, torch.load(folder / "checkpoint_final.pth", weights_only=False)) == []
+
+
+def test_in_its_last_epoch_a_training_ends_as_it_would_have(make_trainer, dataset, tmp_path, monkeypatch):
+    (tmp_path / "stop").touch()
+    monkeypatch.setenv(stopping.VARIABLE, str(tmp_path / "stop"))
+    trainer = run(make_trainer("nnUNetTrainerDiceCE_1epochs_2iters_1valiters"))
+    assert (Path(trainer.output_folder) / "checkpoint_final.pth").is_file()
