@@ -1,26 +1,28 @@
 """What the contour-weighted loss costs: against nnU-Net's default, scipy's contours and the authors' way.
 
     python benchmarks/contour_loss.py [--regions] [--size 64] [--batch 2] [--classes 4 16] [--repeats 15] [--device cpu]
-                                      [--json FILE]
+                                      [--threads 1] [--loaded] [--json FILE]
 
 With --regions the network's channels are nested regions, as of BraTS, against nnU-Net's default for those.
 
-All candidates run in turn in one process, round after round, in rotating order; the ratios are of their medians. On a CPU
-the clock is the process's own CPU time on one thread, which other loads of the machine disturb least; on a GPU it is wall
-time, synchronised. Peak memory is what a loss takes beyond its inputs, forward and backward, the gradient included: the
-high-water mark of resident memory in a fork (Linux), or of torch's allocator on a GPU.
+All candidates run in turn in one process, round after round, in rotating order; the ratios are of their medians. With one
+thread the clock is the process's own CPU time, which other loads of the machine disturb least; with more, and on a GPU, it is
+wall time. --loaded keeps every core busy with something else meanwhile. Peak memory is what a loss takes beyond its inputs,
+forward and backward, the gradient included: the high-water mark of resident memory in a fork (Linux), or of torch's allocator
+on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -109,18 +111,39 @@ def medians(candidates: Mapping[str, Callable[[], object]], options: argparse.Na
     order = list(candidates)
     for _ in range(options.repeats + len(order)):
         for name in order:
-            begin = _now(options.device)
+            begin = _now(options)
             candidates[name]()
-            times[name].append(1e3 * (_now(options.device) - begin))
+            times[name].append(1e3 * (_now(options) - begin))
         order.append(order.pop(0))
     return {name: round(statistics.median(values[len(order) :]), 3) for name, values in times.items()}
 
 
-def _now(device: str) -> float:
-    if device == "cpu":
+def _now(options: argparse.Namespace) -> float:
+    if options.device != "cpu":
+        torch.cuda.synchronize()
+    elif options.threads == 1:
         return time.process_time()
-    torch.cuda.synchronize()
     return time.perf_counter()
+
+
+@contextlib.contextmanager
+def busy(cores: int) -> Iterator[None]:
+    """A process that computes all the time for each of the cores."""
+    others = [multiprocessing.get_context("spawn").Process(target=_compute, daemon=True) for _ in range(cores)]
+    for other in others:
+        other.start()
+    time.sleep(5 if others else 0)
+    try:
+        yield
+    finally:
+        for other in others:
+            other.terminate()
+
+
+def _compute() -> None:
+    x = np.random.default_rng(0).random(100_000)
+    while True:
+        np.sort(x)
 
 
 def step(loss: Loss, net_output: Tensor, target: Tensor) -> None:
@@ -131,6 +154,7 @@ def step(loss: Loss, net_output: Tensor, target: Tensor) -> None:
 
 def peak_mib(name: str, batch: int, classes: int, size: int, device: str, regions: bool) -> float:
     """Highest memory of one forward and backward, beyond the inputs, in MiB."""
+    torch.set_num_threads(1)
     loss = losses()[name]
     step(loss, *example(1, classes, 16, device, regions))  # what a first call loads is not the loss's memory
     net_output, target = example(batch, classes, size, device, regions)
@@ -227,9 +251,12 @@ def main() -> None:
     parser.add_argument("--regions", action="store_true", help="channels are nested regions, not classes")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, on a CPU")
+    parser.add_argument("--loaded", action="store_true", help="with a busy process for each core")
+    parser.add_argument("--no-authors", action="store_true", help="leave out the authors' way, which takes long")
     parser.add_argument("--json", type=Path, help="file to write")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
 
     result: dict[str, Any] = {"options": {k: v for k, v in vars(options).items() if k != "json"}}
     result |= {"machine": provenance(options.device), "loss": {}, "contour": {}}
@@ -238,20 +265,21 @@ def main() -> None:
     lean = [name for name in candidates if name not in (other, AUTHORS)]
     # Memory first: what the timings leave behind would hide it.
     mebibytes = {classes: peaks(lean, options, classes) for classes in options.classes}
-    for classes in options.classes:
-        inputs = example(options.batch, classes, options.size, options.device, options.regions)
-        names = lean if options.regions or classes != options.classes[0] else [*lean, AUTHORS]
-        milliseconds = medians({name: partial(step, candidates[name], *inputs) for name in names}, options)
-        result["loss"][str(classes)] = {
-            "milliseconds": milliseconds,
-            "ratio": {name: round(value / milliseconds[base], 3) for name, value in milliseconds.items()},
-            "peak MiB": mebibytes[classes],
-            "peak ratio": {name: round(value / mebibytes[classes][base], 3) for name, value in mebibytes[classes].items()},
-        }
-    result["contour"] = contours_of_regions(options) if options.regions else contours_of_labels(options)
-    if not options.regions:
-        slow = result["loss"][str(options.classes[0])]["milliseconds"]
-        result["authors' way / ours"] = round(slow[AUTHORS] / slow["CWCD"], 1)
+    with busy((os.cpu_count() or 1) if options.loaded else 0):
+        for classes in options.classes:
+            inputs = example(options.batch, classes, options.size, options.device, options.regions)
+            names = lean if options.regions or options.no_authors or classes != options.classes[0] else [*lean, AUTHORS]
+            milliseconds = medians({name: partial(step, candidates[name], *inputs) for name in names}, options)
+            result["loss"][str(classes)] = {
+                "milliseconds": milliseconds,
+                "ratio": {name: round(value / milliseconds[base], 3) for name, value in milliseconds.items()},
+                "peak MiB": mebibytes[classes],
+                "peak ratio": {name: round(value / mebibytes[classes][base], 3) for name, value in mebibytes[classes].items()},
+            }
+        result["contour"] = contours_of_regions(options) if options.regions else contours_of_labels(options)
+        if not options.regions and not options.no_authors:
+            slow = result["loss"][str(options.classes[0])]["milliseconds"]
+            result["authors' way / ours"] = round(slow[AUTHORS] / slow["CWCD"], 1)
     text = json.dumps(result, indent=2, ensure_ascii=False)
     print(text)
     if options.json:

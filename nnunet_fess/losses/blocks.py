@@ -1,29 +1,31 @@
 """Work on voxels in blocks: small enough for a CPU's cache there, all at once on a GPU.
 
 A pass over 128³ voxels waits for memory, and fresh memory costs more than arithmetic; twenty passes over a block that stays
-in the cache do not. A block is also below the size from which torch divides one operation among threads: blocks are divided
-instead. Threads then meet once per loss and not once per operation, and a busy core delays its own blocks only.
+in the cache do not. Blocks are divided among threads, and not each operation, as torch would: threads then meet once per loss
+and not once per operation, and a busy core delays its own blocks only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 Index = tuple[int | slice, slice]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# torch divides an operation among threads from 32768 entries on; eight arrays of 64 KiB fill a CPU core's second cache.
-_MOST_ENTRIES = 32767
-_MOST_ENTRIES_ALONE = 65536
-_MOST_VOXELS = 16384
-# Fewer blocks than this to a thread are not worth starting one.
-_FEWEST_BLOCKS = 4
+# Every operation costs microseconds beside its arithmetic: a block is large enough to hide them, and four arrays of 1 MiB
+# stay in the cache that the cores share.
+_MOST_ENTRIES = 262144
+_MOST_VOXELS = 65536
+# Threads take turns at what is not arithmetic: for fewer blocks than this they are not worth starting.
+_FEWEST_BLOCKS = 16
 
 
 def blocks(like: Tensor, channels: int = 1) -> list[Index]:
@@ -36,37 +38,70 @@ def blocks(like: Tensor, channels: int = 1) -> list[Index]:
     samples, voxels = like.shape[0], like.shape[-1]
     if like.device.type != "cpu" or torch.compiler.is_compiling():
         return [(slice(None), slice(0, voxels))]
-    entries = _MOST_ENTRIES if torch.get_num_threads() > 1 else _MOST_ENTRIES_ALONE
-    size = max(1024, min(_MOST_VOXELS, entries // channels // 1024 * 1024))
+    size = max(1024, min(_MOST_VOXELS, _MOST_ENTRIES // channels // 1024 * 1024))
     starts = range(0, voxels, size)
     return [(sample, slice(start, min(start + size, voxels))) for sample in range(samples) for start in starts]
 
 
-def in_blocks(work: Callable[[Index], Result], where: Sequence[Index]) -> list[Result]:
-    """The results of all blocks, in order, without gradient; computed by as many threads as torch has."""
-    if len(where) < 2 * _FEWEST_BLOCKS:  # one block while compiling, which cannot ask for the number of threads
-        return [work(index) for index in where]
-    threads = min(torch.get_num_threads(), len(where) // _FEWEST_BLOCKS)
+@contextlib.contextmanager
+def undivided() -> Iterator[None]:
+    """Operations of this thread, and of those started meanwhile, are not divided among threads.
+
+    Small operations gain little by it, and where another program wants the cores each of them waits for the slowest thread.
+    """
+    threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
     if threads == 1:
-        return [work(index) for index in where]
-    results: list[Result | None] = [None] * len(where)
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def in_blocks(work: Callable[..., Result], where: Sequence[Index], *of_blocks: Sequence[Any]) -> list[Result]:
+    """The results of all blocks, in order, without gradient; computed by as many threads as torch has, if that is worth it.
+
+    Args:
+        work: from an index, and what `of_blocks` hold for it.
+        where: the blocks.
+        of_blocks: sequences with an entry per block.
+    """
+    items = list(zip(where, *of_blocks, strict=True))
+    if torch.compiler.is_compiling():
+        return [work(*item) for item in items]
+    if len(items) < _FEWEST_BLOCKS:
+        with undivided():
+            return [work(*item) for item in items]
+    return in_threads(lambda item: work(*item), items)
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The results of all items, in order, without gradient; computed by as many threads as torch has. Not while compiling."""
+    threads = min(torch.get_num_threads(), len(items))
+    if threads == 1:
+        with undivided():
+            return [work(item) for item in items]
+    results: list[Result | None] = [None] * len(items)
     errors: list[BaseException] = []
     number = itertools.count()
 
     def run() -> None:
         try:
             with torch.no_grad():
-                while not errors and (i := next(number)) < len(where):
-                    results[i] = work(where[i])
+                while not errors and (i := next(number)) < len(items):
+                    results[i] = work(items[i])
         except BaseException as error:  # handed to the caller below
             errors.append(error)
 
     helpers = [threading.Thread(target=run) for _ in range(threads - 1)]
-    for helper in helpers:
-        helper.start()
-    run()
-    for helper in helpers:
-        helper.join()
+    with undivided():
+        for helper in helpers:
+            helper.start()
+        run()
+        for helper in helpers:
+            helper.join()
     if errors:
         raise errors[0]
     return results  # type: ignore[return-value]

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
+from nnunet_fess.losses.blocks import undivided
 from nnunet_fess.losses.target import Target, TargetKind, check_target_kind, parse_target
 
 
@@ -52,7 +53,9 @@ class SpatialLoss(nn.Module):
 
     def forward(self, net_output: Tensor, target: Tensor) -> Tensor:
         """The loss of logits (B, C, *spatial) against a target."""
-        return self.of_target(net_output, parse_target(net_output, target, self.ignore_label, self.target_kind))
+        with undivided():
+            parsed = parse_target(net_output, target, self.ignore_label, self.target_kind)
+        return self.of_target(net_output, parsed)
 
     def of_target(self, net_output: Tensor, target: Target) -> Tensor:
         """The loss of logits against a target that was parsed before."""

@@ -7,8 +7,8 @@ Dice and cross entropy, contour-weighted or not, need of the probabilities p and
 
 where the parts r divide the voxels into the contour and the rest. A loss is a formula on these few numbers, left to
 autograd; what touches every voxel is here, block by block (`nnunet_fess.losses.blocks`). The softmax is shared by all
-components, disjoint labels are gathered rather than turned into one-hot channels, and nothing is kept for the backward pass
-but the logits: to compute a block's probabilities again takes no longer than to fetch them from memory.
+components, disjoint labels are gathered rather than turned into one-hot channels, and the probabilities are kept for the
+backward pass.
 
 Nothing is subtracted that could be summed directly. 1 - p of what is true is the sum of what the other classes got, false is
 summed where the class is not, and a Dice ratio's complement is (missed + false) / (2 hit + missed + false): where a
@@ -17,6 +17,7 @@ prediction is nearly perfect, float32 keeps the digits of what is left to learn,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,9 @@ from torch.autograd.function import once_differentiable
 from nnunet_fess.losses.blocks import Index, blocks, in_blocks
 from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.target import Target
+
+# What a block keeps for the backward pass; nothing while compiling, and where nobody asks for a gradient.
+Kept = tuple[Tensor, Tensor] | None
 
 
 class ClassSums(NamedTuple):
@@ -139,11 +143,11 @@ def _part(x: Tensor | None, index: Index) -> Tensor | None:
     return None if x is None else x[index[0], ..., index[1]]
 
 
-def _collect(results: list[Tensor], where: list[Index], samples: int) -> Tensor:
+def _collect(results: Sequence[Tensor], where: list[Index], samples: int) -> Tensor:
     """(B, …) of what the blocks found, added up in float64."""
     if isinstance(where[0][0], slice):
         return results[0]
-    found = torch.stack(results)
+    found = torch.stack(tuple(results))
     return found.double().view(samples, -1, *found.shape[1:]).sum(1)
 
 
@@ -181,7 +185,9 @@ class _Sigmoid(Function):
         parts, channels = 1 if contour is None else 2, regions.shape[1]
         nothing = torch.full((), torch.nan, dtype=dtype, device=logits.device)
 
-        def work(index: Index) -> Tensor:
+        keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
+
+        def work(index: Index) -> tuple[Tensor, Kept]:
             g, _, z = _signed(logits, regions, valid, pair, dtype, index)
             w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
             c = None if c is None else c.to(dtype).expand_as(z)
@@ -199,10 +205,11 @@ class _Sigmoid(Function):
             if phi is not None:
                 p = torch.lerp(wrong, right, g)
                 found.append(_dots(p if counts is None else p * counts, phi[index[0], ..., index[1]]))
-            return torch.stack(found, -1)
+            return torch.stack(found, -1), (wrong, right) if keep else None
 
         where = blocks(logits, channels)
-        sums = _collect(in_blocks(work, where), where, len(logits)).to(dtype).movedim(-1, 1)  # (B, sums, channels)
+        results, ctx.kept = zip(*in_blocks(work, where), strict=True)
+        sums = _collect(results, where, len(logits)).to(dtype).movedim(-1, 1)  # (B, sums, channels)
         if not overlap:
             unknown = nothing.expand(len(logits), 2 * parts + 1, channels)
             sums = torch.cat((unknown, sums), 1)
@@ -221,15 +228,16 @@ class _Sigmoid(Function):
         grad = torch.empty_like(logits, memory_format=torch.contiguous_format)
         inside = (to_missed - to_hit)[..., None]  # (B, parts, channels, 1)
 
-        def work(index: Index) -> None:
-            g, sign, z = _signed(logits, regions, valid, pair, dtype, index)
+        def work(index: Index, kept: Kept) -> None:
+            if kept is None:
+                g, sign, z = _signed(logits, regions, valid, pair, dtype, index)
+                wrong, right = z.sigmoid(), z.neg().sigmoid_()
+            else:
+                (g, sign), (wrong, right) = _sides(regions, dtype, index), kept
             sample = index[0]
             w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
             c = None if c is None else c.to(dtype)
-            wrong = z.sigmoid()
             slope: Tensor | None = None
-            if overlap or phi is not None:
-                right = z.neg().sigmoid_()
             if overlap:
                 own = (
                     inside[sample, ..., 0, :, :]
@@ -241,7 +249,7 @@ class _Sigmoid(Function):
                 ce = to_entropy[0] if c is None else _mix(to_entropy[0], to_entropy[1], c)
                 ce = ce if w is None else ce * w
                 slope = ce if slope is None else slope.add_(ce)
-            result = torch.zeros_like(z) if slope is None else (wrong * slope).mul_(sign)
+            result = torch.zeros_like(wrong) if slope is None else (wrong * slope).mul_(sign)
             if phi is not None:
                 result += (wrong * right).mul_(to_mapped[sample, :, None]).mul_(phi[sample, ..., index[1]])
             if counts is not None:
@@ -254,7 +262,7 @@ class _Sigmoid(Function):
                 out.copy_(result)
 
         with torch.autocast(device_type=logits.device.type, enabled=False):
-            in_blocks(work, blocks(logits, regions.shape[1]))
+            in_blocks(work, blocks(logits, regions.shape[1]), ctx.kept)
         return grad, *[None] * 9
 
 
@@ -262,14 +270,18 @@ def _signed(
     logits: Tensor, regions: Tensor, valid: Tensor | None, pair: bool, dtype: torch.dtype, index: Index
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A block's region g, the sign 1 - 2g, and z: logits (…, channels, voxels) that count against the truth."""
-    g = regions[index[0], ..., index[1]].to(dtype)
+    g, sign = _sides(regions, dtype, index)
     x = logits[index[0], ..., index[1]].to(dtype)
     if pair:
         x = x[..., 1:, :] - x[..., :1, :]
     if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
         x = x.masked_fill(~valid[index[0], ..., index[1]], 0)
-    sign = torch.rsub(g, 1, alpha=2)
     return g, sign, x * sign
+
+
+def _sides(regions: Tensor, dtype: torch.dtype, index: Index) -> tuple[Tensor, Tensor]:
+    g = regions[index[0], ..., index[1]].to(dtype)
+    return g, torch.rsub(g, 1, alpha=2)
 
 
 def _mix(elsewhere: Tensor, there: Tensor, mask: Tensor) -> Tensor:
@@ -315,7 +327,9 @@ class _Softmax(Function):
         parts = 1 if contour is None else 2
         nothing = torch.full((), torch.nan, dtype=dtype, device=logits.device)
 
-        def work(index: Index) -> Tensor:
+        keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
+
+        def work(index: Index) -> tuple[Tensor, Kept]:
             x, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
             w, c, counts, wrong = _part(weight, index), _part(contour, index), _part(valid, index), others.sum(-2, keepdim=True)
             found = []
@@ -333,10 +347,11 @@ class _Softmax(Function):
                 p = others.clone()
                 _add_at(p, place, own)
                 found.append(((p if counts is None else p * counts) * phi[index[0], ..., index[1]]).sum(-1))
-            return torch.cat([part.to(dtype) for part in found], -1)
+            return torch.cat([part.to(dtype) for part in found], -1), (own, others) if keep else None
 
         where = blocks(logits, classes)
-        sums = _collect(in_blocks(work, where), where, batch).to(dtype)
+        results, ctx.kept = zip(*in_blocks(work, where), strict=True)
+        sums = _collect(results, where, batch).to(dtype)
         sizes = [parts * classes, parts * classes, classes] * overlap + [1] * parts * entropy + [classes] * (phi is not None)
         pieces = list(sums.split(sizes, -1))
         mapped = nothing.clone() if phi is None else pieces.pop().contiguous()
@@ -359,8 +374,11 @@ class _Softmax(Function):
         grad = torch.empty_like(logits, memory_format=torch.contiguous_format)
         per_bin = torch.nn.functional.pad((to_missed - to_hit).flatten(1), (0, 1))  # the last bin is that of ignored voxels
 
-        def work(index: Index) -> None:
-            _, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
+        def work(index: Index, kept: Kept) -> None:
+            if kept is None:
+                _, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
+            else:
+                (own, others), place = kept, _place(labels, index)
             sample = index[0]
             w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
             if counts is not None:
@@ -392,7 +410,7 @@ class _Softmax(Function):
             grad[sample, ..., index[1]].copy_(result)
 
         with torch.autocast(device_type=logits.device.type, enabled=False):
-            in_blocks(work, blocks(logits, classes))
+            in_blocks(work, blocks(logits, classes), ctx.kept)
         return grad, *[None] * 9
 
 
@@ -403,14 +421,19 @@ def _own_and_others(
     x = logits[index[0], ..., index[1]].to(dtype)
     if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
         x = x.masked_fill(~valid[index[0], ..., index[1]], 0)
-    probability = torch.softmax(x, -2)
-    place = labels[index[0], ..., index[1]].long()
-    if place.dim() == 2 and place.device.type == "cpu":  # flat
-        voxels = place.shape[-1]
-        place = place.mul_(voxels).add_(torch.arange(voxels)).view(-1)
+    probability, place = torch.softmax(x, -2), _place(labels, index)
     own = _take_at(probability, place)
     _add_at(probability, place, -own)
     return x, own, probability, place
+
+
+def _place(labels: Tensor, index: Index) -> Tensor:
+    """Where a block's voxels' own class is: (…, 1, voxels) along the classes, on a CPU flat."""
+    place = labels[index[0], ..., index[1]].long()
+    if place.dim() == 2 and place.device.type == "cpu":
+        voxels = place.shape[-1]
+        place = place.mul_(voxels).add_(torch.arange(voxels)).view(-1)
+    return place
 
 
 def _renew_certain(gradient: Tensor, others: Tensor, mine: Tensor) -> None:

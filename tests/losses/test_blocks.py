@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nnunet_fess.losses import CWCDLoss
-from nnunet_fess.losses.blocks import blocks, in_blocks
+from nnunet_fess.losses.blocks import blocks, in_blocks, undivided
 
 
 @pytest.fixture
@@ -60,3 +60,28 @@ def test_threads_change_nothing(threads, channels):
         assert torch.allclose(value, found[0][0], rtol=1e-6)
         assert torch.allclose(gradient, found[0][1], rtol=1e-5, atol=1e-12)
     assert torch.equal(found[1][1], found[2][1]), "repeatable, whoever of the threads computes which block"
+
+
+def test_operations_are_undivided_while_it_lasts_and_in_new_threads(threads):
+    threads(3)
+    seen = []
+    with undivided():
+        helper = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        helper.start()
+        helper.join()
+        seen.append(torch.get_num_threads())
+    assert (seen, torch.get_num_threads()) == ([1, 1], 3)
+
+
+def test_an_error_gives_the_threads_back(threads):
+    threads(3)
+    with pytest.raises(ArithmeticError), undivided():
+        raise ArithmeticError
+    assert torch.get_num_threads() == 3
+
+
+def test_a_second_backward_pass_finds_what_the_first_found():
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    value = CWCDLoss()(x, torch.randint(0, 3, (2, 1, 8, 8)))
+    first, second = (torch.autograd.grad(value, x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from operator import le
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.blocks import in_threads, undivided
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing, voxels_at_least_one
 from nnunet_fess.losses.maps.windows import windowed_max, windowed_or
 from nnunet_fess.losses.target import Convention, Target, check_convention, check_labels, readable
@@ -139,9 +141,20 @@ class Contour:
 
     def of(self, target: Target) -> Tensor:
         """Contour (B, 1, *spatial) of a label map, (B, C, *spatial) of regions."""
-        if target.is_label_map:
-            return self.of_labels(target.classes, target.valid, target.num_classes)
-        return self.of_regions(target.classes, target.valid)
+        classes, valid = target.classes, target.valid
+
+        def of_sample(sample: slice) -> Tensor:
+            here = None if valid is None else valid[sample]
+            if target.is_label_map:
+                return self.of_labels(classes[sample], here, target.num_classes)
+            return self.of_regions(classes[sample], here)
+
+        if classes.device.type != "cpu" or torch.compiler.is_compiling():
+            return of_sample(slice(None))
+        if classes[:1, :1].numel() < _MANY_VOXELS:
+            with undivided():
+                return of_sample(slice(None))
+        return torch.cat(in_threads(of_sample, [slice(i, i + 1) for i in range(len(classes))]))
 
     def of_labels(self, labels: Tensor, valid: Tensor | None, number: int) -> Tensor:
         """Contour of the labels 0 … number - 1 in any integer dtype."""
@@ -222,14 +235,22 @@ def _rims(
         mixed: flags of the voxels that see more than one class.
         near_own_core: flags of the voxels that have a core voxel of their own class within reach.
     """
-    contour, reached = torch.zeros_like(mixed(seen)), [0] * len(widths[0])
-    for width in widths:
-        seen = windowed(seen, [w - r for w, r in zip(width, reached, strict=True)])
-        eroded, reached = mixed(seen), width
-        if width is not widths[0]:  # the finest width needs no condition
-            eroded &= near_own_core(~mixed(windowed(seen, width)), [3 * w for w in width])
-        contour |= eroded
+    own = (0,) * len(widths[0])
+    needed = {tuple(width) for width in widths} | {_times(2, width) for width in widths[1:]}
+    sights, flags = {own: seen}, {}
+    for window in sorted(needed, key=sum):
+        # Grown from the largest window inside it that is there already.
+        start = max((done for done in sights if all(map(le, done, window))), key=sum)
+        sights[window] = windowed(sights[start], [there - here for there, here in zip(window, start, strict=True)])
+        flags[window] = mixed(sights[window])
+    contour = flags[tuple(widths[0])]  # the finest width needs no condition
+    for width in widths[1:]:
+        contour = contour | (flags[tuple(width)] & near_own_core(~flags[_times(2, width)], [3 * w for w in width]))
     return contour
+
+
+def _times(factor: int, width: list[int]) -> tuple[int, ...]:
+    return tuple(factor * w for w in width)
 
 
 def _halvings(width: list[int]) -> list[list[int]]:
@@ -272,4 +293,6 @@ def _bit(like: Tensor) -> Tensor:
     return (1 << torch.arange(4, device=like.device)).to(torch.uint8).view(4, *[1] * (like.ndim - 2))
 
 
+# From here on a sample by itself is faster, since it stays in the cache, and can have a thread of its own.
+_MANY_VOXELS = 1 << 20
 _BITS = {torch.uint8: 8, torch.int16: 15, torch.int32: 31, torch.int64: 63}
