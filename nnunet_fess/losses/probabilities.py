@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -86,18 +85,20 @@ class _Sigmoid(Function):
 
 
 class _CrossEntropy(Function):
-    """With z = log Σ_{j≠y} exp(x_j - x_y) and upstream g: softplus(z); ∂/∂x_y = -g σ(z), ∂/∂x_k = g σ(z) exp(x_k - x_y - z)."""
+    """log(1 + Σ_{j≠y} p_j / p_y); with upstream g, ∂/∂x_k = g p_k and ∂/∂x_y = -g Σ_{j≠y} p_j."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         ctx.save_for_backward(logits, labels)
         result = torch.empty_like(labels, dtype=logits.dtype, memory_format=torch.contiguous_format)
+        keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
 
-        def work(index: Index) -> None:
-            _, _, z = _against_own(logits, labels, index)
-            result[index[0], ..., index[1]].copy_(F.softplus(z, threshold=40))
+        def work(index: Index) -> Tensor | None:
+            x, own, others, place = own_and_others(logits, labels, None, logits.dtype, index)
+            result[index[0], ..., index[1]].copy_(own_entropy(x, own, others, others.sum(-2, keepdim=True), place))
+            return others if keep else None
 
-        in_blocks(work, blocks(logits, logits.shape[1]))
+        ctx.kept = in_blocks(work, blocks(logits, logits.shape[1]))
         return result
 
     @staticmethod
@@ -106,18 +107,61 @@ class _CrossEntropy(Function):
         logits, labels = ctx.saved_tensors
         grad = torch.empty_like(logits, memory_format=torch.contiguous_format)
 
-        def work(index: Index) -> None:
-            place, above, z = _against_own(logits, labels, index)
-            slope = upstream[index[0], ..., index[1]] * z.sigmoid()
-            above.sub_(z.clamp_min(torch.finfo(z.dtype).min)).exp_().mul_(slope)
-            grad[index[0], ..., index[1]].copy_(above.scatter_(-2, place, -slope))
+        def work(index: Index, kept: Tensor | None) -> None:
+            others = own_and_others(logits, labels, None, logits.dtype, index)[2] if kept is None else kept
+            slope = upstream[index[0], ..., index[1]]
+            result = others * slope
+            add_at(result, own_place(labels, index), -others.sum(-2, keepdim=True) * slope)
+            grad[index[0], ..., index[1]].copy_(result)
 
-        in_blocks(work, blocks(logits, logits.shape[1]))
+        in_blocks(work, blocks(logits, logits.shape[1]), ctx.kept)
         return grad, None
 
 
-def _against_own(logits: Tensor, labels: Tensor, index: Index) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a block: the own classes, how far the others' logits lie above theirs (-∞ for the own), and log Σ exp of that."""
-    x, place = (values[index[0], ..., index[1]] for values in (logits, labels))
-    above = (x - x.gather(-2, place)).scatter_(-2, place, -torch.inf)
-    return place, above, above.logsumexp(-2, keepdim=True)
+def own_and_others(
+    logits: Tensor, labels: Tensor, valid: Tensor | None, dtype: torch.dtype, index: Index
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A block's logits, each voxel's own class's probability (…, 1, voxels), those of the others with 0 there, and where."""
+    x = logits[index[0], ..., index[1]].to(dtype)
+    if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
+        x = x.masked_fill(~valid[index[0], ..., index[1]], 0)
+    probability, place = torch.softmax(x, -2), own_place(labels, index)
+    own = take_at(probability, place)
+    add_at(probability, place, -own)
+    return x, own, probability, place
+
+
+def own_place(labels: Tensor, index: Index) -> Tensor:
+    """Where a block's voxels' own class is: (…, 1, voxels) along the classes, on a CPU flat."""
+    place = labels[index[0], ..., index[1]].long()
+    if place.dim() == 2 and place.device.type == "cpu":
+        voxels = place.shape[-1]
+        place = torch.add(torch.arange(voxels), place, alpha=voxels).view(
+            -1
+        )  # never in place: these may be the caller's labels
+    return place
+
+
+def take_at(values: Tensor, place: Tensor) -> Tensor:
+    """Values (…, classes, voxels) of each voxel's own class, (…, 1, voxels)."""
+    if place.dim() == 1:  # one axis is far faster to gather from than two
+        return values.contiguous().view(-1).index_select(0, place)[None]
+    return values.gather(-2, place)
+
+
+def add_at(values: Tensor, place: Tensor, more: Tensor) -> None:
+    """Add more (…, 1, voxels) there, in place; values are contiguous."""
+    if place.dim() == 1:
+        values.view(-1).scatter_add_(0, place, more.view(-1))
+    else:
+        values.scatter_add_(-2, place, more)
+
+
+def own_entropy(logits: Tensor, own: Tensor, others: Tensor, wrong: Tensor, place: Tensor) -> Tensor:
+    """-log p of the own class = log(1 + wrong / own): precise where it is small; by way of the logits where p underflows."""
+    tiny = torch.finfo(own.dtype).tiny
+    if own.device.type == "cpu" and not torch.compiler.is_compiling() and bool(own.amin() > tiny):
+        return (wrong / own).log1p_()
+    top = logits.amax(-2, keepdim=True)
+    largest = torch.maximum(others.amax(-2, keepdim=True), own)
+    return torch.where(own > tiny, (wrong / own.clamp_min(tiny)).log1p_(), top - take_at(logits, place) - largest.log())

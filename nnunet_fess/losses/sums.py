@@ -27,6 +27,7 @@ from torch.autograd.function import once_differentiable
 
 from nnunet_fess.losses.blocks import Index, blocks, in_blocks
 from nnunet_fess.losses.distributed import sum_over_ranks
+from nnunet_fess.losses.probabilities import add_at, own_and_others, own_entropy, own_place, take_at
 from nnunet_fess.losses.target import Target
 
 # What a block keeps for the backward pass; nothing while compiling, and where nobody asks for a gradient.
@@ -330,7 +331,7 @@ class _Softmax(Function):
         keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
 
         def work(index: Index) -> tuple[Tensor, Kept]:
-            x, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
+            x, own, others, place = own_and_others(logits, labels, valid, dtype, index)
             w, c, counts, wrong = _part(weight, index), _part(contour, index), _part(valid, index), others.sum(-2, keepdim=True)
             found = []
             if overlap:
@@ -338,14 +339,14 @@ class _Softmax(Function):
                 found += [sum_bins(own, bins, parts * classes), sum_bins(wrong, bins, parts * classes)]
                 found.append((others if counts is None else others * counts).sum(-1))
             if entropy:
-                ce = _own_entropy(x, own, others, wrong, place)
+                ce = own_entropy(x, own, others, wrong, place)
                 ce = ce if w is None else ce * w
                 ce = ce if counts is None else ce * counts
                 there = None if c is None else c.to(dtype)
                 found += [ce.sum(-1)] if there is None else [_dots(ce, 1 - there), _dots(ce, there)]
             if phi is not None:
                 p = others.clone()
-                _add_at(p, place, own)
+                add_at(p, place, own)
                 found.append(((p if counts is None else p * counts) * phi[index[0], ..., index[1]]).sum(-1))
             return torch.cat([part.to(dtype) for part in found], -1), (own, others) if keep else None
 
@@ -376,9 +377,9 @@ class _Softmax(Function):
 
         def work(index: Index, kept: Kept) -> None:
             if kept is None:
-                _, own, others, place = _own_and_others(logits, labels, valid, dtype, index)
+                _, own, others, place = own_and_others(logits, labels, valid, dtype, index)
             else:
-                (own, others), place = kept, _place(labels, index)
+                (own, others), place = kept, own_place(labels, index)
             sample = index[0]
             w, c, counts = _part(weight, index), _part(contour, index), _part(valid, index)
             if counts is not None:
@@ -389,7 +390,7 @@ class _Softmax(Function):
                 result = _look_up(per_bin[sample], _bins(labels, contour, valid, classes, index)) + to_false[sample, :, None]
             if phi is not None:
                 slope = to_mapped[sample, :, None] * phi[sample, ..., index[1]]
-                slope = slope - _take_at(slope, place)
+                slope = slope - take_at(slope, place)
                 result = slope if result is None else result + slope
             mine = torch.zeros_like(own)
             if result is not None:
@@ -406,34 +407,12 @@ class _Softmax(Function):
                 _renew_certain(result, others, mine)
             else:
                 result = torch.zeros_like(others)
-            _add_at(result, place, mine)
+            add_at(result, place, mine)
             grad[sample, ..., index[1]].copy_(result)
 
         with torch.autocast(device_type=logits.device.type, enabled=False):
             in_blocks(work, blocks(logits, classes), ctx.kept)
         return grad, *[None] * 9
-
-
-def _own_and_others(
-    logits: Tensor, labels: Tensor, valid: Tensor | None, dtype: torch.dtype, index: Index
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A block's logits, each voxel's own class's probability (…, 1, voxels), those of the others with 0 there, and where."""
-    x = logits[index[0], ..., index[1]].to(dtype)
-    if valid is not None:  # whatever the network says at an ignored voxel, infinity included, must leave no trace
-        x = x.masked_fill(~valid[index[0], ..., index[1]], 0)
-    probability, place = torch.softmax(x, -2), _place(labels, index)
-    own = _take_at(probability, place)
-    _add_at(probability, place, -own)
-    return x, own, probability, place
-
-
-def _place(labels: Tensor, index: Index) -> Tensor:
-    """Where a block's voxels' own class is: (…, 1, voxels) along the classes, on a CPU flat."""
-    place = labels[index[0], ..., index[1]].long()
-    if place.dim() == 2 and place.device.type == "cpu":
-        voxels = place.shape[-1]
-        place = place.mul_(voxels).add_(torch.arange(voxels)).view(-1)
-    return place
 
 
 def _renew_certain(gradient: Tensor, others: Tensor, mine: Tensor) -> None:
@@ -447,21 +426,6 @@ def _renew_certain(gradient: Tensor, others: Tensor, mine: Tensor) -> None:
     there = others > certain
     gradient.masked_fill_(there, 0)  # its own rounding would hide what is left of the others
     gradient -= there * (gradient.sum(-2, keepdim=True) + mine)
-
-
-def _take_at(values: Tensor, place: Tensor) -> Tensor:
-    """Values (…, classes, voxels) of each voxel's own class, (…, 1, voxels)."""
-    if place.dim() == 1:  # one axis is far faster to gather from than two
-        return values.contiguous().view(-1).index_select(0, place)[None]
-    return values.gather(-2, place)
-
-
-def _add_at(values: Tensor, place: Tensor, more: Tensor) -> None:
-    """Add more (…, 1, voxels) there, in place; values are contiguous."""
-    if place.dim() == 1:
-        values.view(-1).scatter_add_(0, place, more.view(-1))
-    else:
-        values.scatter_add_(-2, place, more)
 
 
 def _bins(labels: Tensor, contour: Tensor | None, valid: Tensor | None, classes: int, index: Index) -> Tensor:
@@ -488,13 +452,3 @@ def _look_up(table: Tensor, bins: Tensor) -> Tensor:
     if table.dim() == 1:
         return table.index_select(0, bins.flatten().int())[None]
     return table.gather(-1, bins[..., 0, :].long())[..., None, :]
-
-
-def _own_entropy(logits: Tensor, own: Tensor, others: Tensor, wrong: Tensor, place: Tensor) -> Tensor:
-    """-log p of the own class = log(1 + wrong / own): precise where it is small; by way of the logits where p underflows."""
-    tiny = torch.finfo(own.dtype).tiny
-    if own.device.type == "cpu" and not torch.compiler.is_compiling() and bool(own.amin() > tiny):
-        return (wrong / own).log1p_()
-    top = logits.amax(-2, keepdim=True)
-    largest = torch.maximum(others.amax(-2, keepdim=True), own)
-    return torch.where(own > tiny, (wrong / own.clamp_min(tiny)).log1p_(), top - _take_at(logits, place) - largest.log())

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nnunet_fess.losses import DiceCELoss
 from nnunet_fess.losses.probabilities import cross_entropy, sigmoid, softmax
 
 LABELS = torch.randint(0, 4, (2, 1, 3, 4, 5), generator=torch.Generator().manual_seed(0))
@@ -64,3 +65,13 @@ def test_a_block_or_many_are_the_same():
     (softmax(whole)[:, :1] * cross_entropy(whole, y)).sum().backward()
     (cut.softmax(1)[:, :1] * F.cross_entropy(cut, y[:, 0], reduction="none")[:, None]).sum().backward()
     torch.testing.assert_close(whole.grad, cut.grad)
+
+
+@pytest.mark.parametrize("classes", [3, 300])
+def test_labels_are_only_read(classes):
+    logits = torch.randn(2, classes, 5, 7, requires_grad=True)
+    labels = torch.randint(0, classes, (2, 1, 5, 7))
+    before = labels.clone()
+    cross_entropy(logits, labels).sum().backward()
+    DiceCELoss()(logits, labels).backward()
+    assert torch.equal(labels, before)
