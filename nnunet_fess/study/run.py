@@ -389,13 +389,14 @@ def _renamed(results: Path, planned: Run) -> Run | None:
     A second dataset, or second plans, are what every run's name then says, and change none of the runs that are there.
     """
     for record in sorted(results.glob(f"runs/*/{RECORD}")):
-        with contextlib.suppress(UserError):  # damaged, of another version, or being run
+        try:
             run = read_run(results, record.parent.name)
-            same = run is not None and run.model == planned.model and not differences(run.made_of, planned.made_of)
-            if run is not None and same:
-                with _free(results, run.id):
-                    record.parent.rename(folder_of(results, planned.id))
-                return run
+        except UserError:  # damaged, or of another version
+            continue
+        if run is not None and run.model == planned.model and not differences(run.made_of, planned.made_of):
+            with _free(results, run.id):  # raises where another call trains it, under the name that it knows
+                record.parent.rename(folder_of(results, planned.id))
+            return run
     return None
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from nnunet_fess import files
 from nnunet_fess.errors import UserError
+from nnunet_fess.study.lock import lock_of
 from nnunet_fess.study.results import read_run, read_runs
 from nnunet_fess.study.run import dry_run, run_study
 
@@ -94,6 +96,20 @@ def test_a_second_dataset_or_second_plans_rename_runs_and_repeat_none(played):
     assert len(played.calls()) == 6
     assert read_run(file.results, "CWCD-seed0-fold0-all").steps == before.steps
     assert not (file.results / "outdated").exists()
+
+
+def test_a_run_that_another_call_works_on_is_not_renamed(played):
+    played.dataset("Dataset998_Two", 12, "nnUNetPlans", "nnUNetPlansVNet")
+    file = played.file(dataset=998)
+    run_study(file)
+    before = read_run(file.results, "CWCD-seed0-fold0-all")
+    with (
+        files.held_alone(lock_of(file.results, before.id), "busy"),
+        pytest.raises(UserError, match="CWCD-seed0-fold0-all is being run by another call"),
+    ):
+        run_study(played.file(dataset=998, plans=["nnUNetPlans", "nnUNetPlansVNet"]))
+    assert read_run(file.results, "CWCD-seed0-fold0-all") == before
+    assert (before.model / "checkpoint_final.pth").is_file()
 
 
 def test_a_change_taken_back_finds_the_earlier_runs_again(played):
