@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from nnunet_fess.errors import UserError
 from nnunet_fess.files import read_json, write_json
 from nnunet_fess.folders import find_dataset, folder, refuse_overlap
 from nnunet_fess.networks import unet
-from nnunet_fess.networks.catalogue import Network
+from nnunet_fess.networks.catalogue import Network, made_by
 
 MARK = "nnunet_fess"
 # Other files in a preprocessed dataset's folder, and what nnU-Net's own planners would write over.
@@ -42,6 +43,8 @@ _LINKS = {"inherits_from", "previous_stage", "next_stage"}
 _FITS_8_GB = {2: 85_000_000, 3: 560_000_000}
 _FITS_8_GB_RESIDUAL = {2: 135_000_000, 3: 680_000_000}
 _AT_BATCH_SIZE = {2: 12, 3: 2}
+# 1290³: one map of so many float32 takes 8 GB.
+_MOST_VOXELS = 2**31
 
 
 @dataclass(frozen=True)
@@ -135,15 +138,16 @@ def write(
     }
     followers = [other for other in made["configurations"] if configuration in _ancestry(made, other)]
     for follower in followers:
-        _check_patch(resolve(made, follower), wish.network)
+        _check_patch(follower, resolve(made, follower))
     if not overwrite:
         _refuse_to_change(home.name, made, present, [configuration, *followers])
+    resolved = resolve(made, configuration)
+    gigabytes = _gigabytes(home, resolved)  # builds it: what cannot be built is not written
     if present != made:
         write_json(target, made)
-    resolved = resolve(made, configuration)
     kept = [other for other in made["configurations"] if other != configuration]
     replaced = _difference(before, own) if before is not None and configuration in _made(present) and before != own else ""
-    return Written(target, resolved, kept, _gigabytes(home, resolved), replaced)
+    return Written(target, resolved, kept, gigabytes, replaced)
 
 
 def default_name(source: str, wish: Wish) -> str:
@@ -253,9 +257,11 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
     planned = resolve(plans, configuration)
     own: dict[str, Any] = copy.deepcopy(plans["configurations"][configuration])
     if not set(own) - _LINKS:
+        parent = own.get("inherits_from")
         raise UserError(
-            f"the plans have no configuration {configuration!r} of their own: it takes everything from "
-            f"{own.get('inherits_from')} and follows when you change that; there are: {_own(plans)}."
+            f"the plans have no configuration {configuration!r} of their own: it "
+            + (f"takes everything from {parent} and follows when you change that" if parent else "is empty")
+            + f"; there are: {_own(plans) or 'none'}."
         )
     if "UNet_class_name" in planned and "architecture" not in planned:  # plans of nnU-Net before 2.4
         from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
@@ -271,8 +277,15 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
     patch = list(wish.patch_size or planned["patch_size"])
     if len(patch) != len(planned["patch_size"]):
         raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(planned['patch_size'])}.")
+    if math.prod(patch) > _MOST_VOXELS:
+        raise UserError(
+            f"--patch-size {','.join(map(str, patch))} has {math.prod(patch)} voxels; more than {_MOST_VOXELS} nobody can "
+            "train with."
+        )
     if wish.network is not None:
         architecture = wish.network.architecture(patch, cpu=wish.cpu, features=wish.features)
+    elif (ours := made_by(planned["architecture"])) is not None:
+        architecture = ours.resized(planned["architecture"], patch, cpu=wish.cpu, features=wish.features)
     else:
         architecture = unet.resized(
             planned["architecture"],
@@ -284,12 +297,16 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
     return {**own, "batch_size": batch, "patch_size": patch, "architecture": architecture}
 
 
-def _check_patch(configuration: dict[str, Any], network: Network | None) -> None:
+def _check_patch(name: str, configuration: dict[str, Any]) -> None:
     """A configuration that inherits the new network but has a patch size of its own must fit it, too."""
-    if network is not None:
-        network.architecture(configuration["patch_size"])
-    else:
-        unet.resized(configuration["architecture"], configuration["patch_size"])
+    architecture, patch = configuration["architecture"], configuration["patch_size"]
+    if (ours := made_by(architecture)) is None:
+        unet.resized(architecture, patch)
+    elif ours.resized(architecture, patch) != architecture:
+        raise UserError(
+            f"the configuration {name} inherits this one's network and has patches of {','.join(map(str, patch))}, and "
+            f"{ours.label} takes the patches alone that it is made for. Give --patch-size {','.join(map(str, patch))}."
+        )
 
 
 def _present(target: Path, source: dict[str, Any]) -> dict[str, Any] | None:
@@ -416,8 +433,11 @@ def _gigabytes(home: Path, configuration: dict[str, Any]) -> float | None:
         labels = len(dataset["labels"])
     except (UserError, KeyError, TypeError, AttributeError):
         return None
-    network = network_without_weights(configuration, channels, labels)
     architecture, axes = configuration["architecture"], len(configuration["patch_size"])
-    size = float(network.compute_conv_feature_map_size(configuration["patch_size"]))
+    try:
+        network = network_without_weights(configuration, channels, labels)
+        size = float(network.compute_conv_feature_map_size(configuration["patch_size"]))
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise UserError(f"{architecture['network_class_name']} cannot be built: {str(error).splitlines()[0]}") from error
     fits = _FITS_8_GB_RESIDUAL if architecture["network_class_name"].endswith("ResidualEncoderUNet") else _FITS_8_GB
     return 8 * size / fits[axes] * configuration["batch_size"] / _AT_BATCH_SIZE[axes]

@@ -370,6 +370,60 @@ def test_the_planned_patch_must_suit_the_network(home):
         cut(wish=Wish(NETWORKS["unetr"]))
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_plans_of_ours_are_a_source_like_any_other(home, network):
+    """Another patch, batch, width or size for a CPU keeps the network and the rest of its sizes."""
+    arguments = {}
+    cut(wish=Wish(NETWORKS[network], features=[12]), name="first")
+    for name, wish in {
+        "batch": Wish(batch_size=1),
+        "patch": Wish(patch_size=[64, 64, 96]),
+        "wide": Wish(features=[24]),
+        "small": CPU,
+    }.items():
+        written = cut(wish=wish, source="first", name=name)
+        assert written.configuration["architecture"]["network_class_name"] == NETWORKS[network].class_name
+        arguments[name] = written.configuration["architecture"]["arch_kwargs"]
+    first = content(home, "first")["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    assert arguments["batch"] == first
+    assert arguments["patch"] == first | ({"patch_size": [64, 64, 96]} if NETWORKS[network].knows_patch else {})
+    assert arguments["wide"] == first | {"features": 24}
+    assert arguments["small"]["features"] == NETWORKS[network].small["features"]
+    with pytest.raises(UserError, match="cannot take patches of 8,64,64"):
+        cut(wish=Wish(patch_size=[8, 64, 64]), source="first", name="tiny")
+
+
+def test_a_follower_with_patches_of_its_own_fits_no_network_of_one_size(home):
+    plans = content(home, "nnUNetPlans")
+    plans["configurations"]["3d_wide"] = {"inherits_from": "3d_fullres", "patch_size": [144, 144, 144]}
+    (home / "nnUNetPlans.json").write_text(json.dumps(plans))
+    cut(wish=Wish(NETWORKS["vnet"]), name="vnet")
+    with pytest.raises(UserError, match=r"3d_wide inherits this one's network.*Give --patch-size 144,144,144\."):
+        cut(wish=Wish(NETWORKS["unetr"]), name="unetr")
+
+
+@pytest.mark.parametrize("network", [None, *NETWORKS])
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"patch_size": [2**20] * 3}, "voxels; more than 2147483648 nobody"),
+        ({"patch_size": [2**70, 64, 64]}, "voxels; more than 2147483648 nobody"),
+        ({"features": [2**70]}, r"cannot be built: "),
+    ],
+)
+def test_a_size_that_no_network_can_be_built_for_writes_nothing(home, network, wish, said):
+    before = files(home)
+    with pytest.raises(UserError, match=said):
+        cut(wish=Wish(NETWORKS[network] if network else None, **wish))
+    assert files(home) == before
+
+
+def test_an_empty_configuration_is_called_empty(home):
+    (home / "odd.json").write_text(json.dumps({"plans_name": "odd", "configurations": {"3d_fullres": {}}}))
+    with pytest.raises(UserError, match="it is empty; there are: none"):
+        cut(source="odd")
+
+
 def test_another_network_under_a_name_that_trainings_have_is_refused(home):
     cut()
     trained(home)

@@ -17,6 +17,6 @@ def main(argv: Sequence[str]) -> int:
         "The same as  nnunet_fess plans --cpu.",
     )
     plans.add_arguments(parser)
-    parser.add_argument("-o", "--output", metavar="NAME", default="nnUNetPlansCPU", help="default: %(default)s")
+    parser.add_argument("-o", "--output", metavar="NAME", help="default: PLANS, NETWORK, CPU joined, such as nnUNetPlansCPU")
     parser.set_defaults(cpu=True)
     return plans.run(parser.parse_args(argv), parser)

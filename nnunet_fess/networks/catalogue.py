@@ -72,6 +72,27 @@ class Network:
             "_kw_requires_import": [],
         }
 
+    def resized(
+        self, planned: dict[str, Any], patch: Sequence[int], *, cpu: bool = False, features: Sequence[int] | None = None
+    ) -> dict[str, Any]:
+        """What plans of this network say of it at another patch size or width; the rest of its sizes stays.
+
+        Args:
+            planned: what they say under `architecture`.
+            patch: voxels per axis.
+            cpu: the small sizes instead.
+            features: one number, of the first stage; None keeps it.
+
+        Raises:
+            UserError: as `architecture` does.
+        """
+        made = self.architecture(patch, cpu=cpu, features=features)
+        if not cpu:
+            changed = {"patch_size"} | ({"features"} if features is not None else set())
+            taken = {key: value for key, value in made["arch_kwargs"].items() if key in changed}
+            made["arch_kwargs"] = {**planned["arch_kwargs"], **taken}
+        return made
+
     def _refuse_patch(self, patch: Sequence[int]) -> None:
         fits = all(size % self.divisor == 0 and size >= self.smallest for size in patch)
         cells = math.prod(-(-size // 16) for size in patch)
@@ -133,3 +154,8 @@ NETWORKS: dict[str, Network] = {
         ),
     )
 }
+
+
+def made_by(architecture: dict[str, Any]) -> Network | None:
+    """Which of ours the plans name; None for nnU-Net's own and others."""
+    return next((network for network in NETWORKS.values() if network.class_name == architecture["network_class_name"]), None)

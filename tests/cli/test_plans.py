@@ -32,6 +32,14 @@ def test_cpu_plans_is_the_same(home):
     assert one["configurations"] == two["configurations"]
 
 
+def test_cpu_plans_of_another_network_have_the_same_name(home):
+    main(["plans", "517", "--cpu", "--network", "deeplabv3"])
+    before = (home / "nnUNetPlansDeepLabV3CPU.json").read_bytes()
+    main(["cpu-plans", "517", "--network", "deeplabv3"])
+    assert (home / "nnUNetPlansDeepLabV3CPU.json").read_bytes() == before
+    assert not (home / "nnUNetPlansCPU.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
