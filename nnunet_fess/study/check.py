@@ -24,6 +24,7 @@ from nnunet_fess.study.data import Data
 from nnunet_fess.study.jobs import jobs
 from nnunet_fess.study.local import slots
 from nnunet_fess.study.lock import LOCK, LOCKS
+from nnunet_fess.study.members import control_of, ensembles, weights_of
 from nnunet_fess.study.results import read_run
 from nnunet_fess.study.trainers import others
 from nnunet_fess.trainers.naming import NotOurs, parse
@@ -126,6 +127,15 @@ def _trainers(file: StudyFile, found: Found) -> None:
     if foreign and file.study.options:
         found.warnings.append(f"{names}: without the options {file.study.options}")
     found.fine.append(f"{len(file.trainers)} trainers, {ours} of them ours")
+    if averaged := ensembles(file):
+        found.fine.append(
+            f"{len(averaged)} ensembles, their control: {control_of(file) or 'none, as there is none of the baseline'}"
+        )
+        found.warnings.append("ensembles: probabilities of every case are kept, which the disk's estimate leaves out")
+        if "learned" not in weights_of(file) and file.study.ensembles and file.study.ensembles.weights is None:
+            found.warnings.append(
+                "ensembles: the mean only; learned weights are fitted on the validation cases, which here are the test cases"
+            )
 
 
 def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> None:

@@ -172,6 +172,22 @@ def _kind_of(executor: Any) -> str:
 Executor = Annotated[Annotated[Local, Tag("local")] | Annotated[Slurm, Tag("slurm")], Discriminator(_kind_of)]
 
 
+class Ensembles(_Part):
+    """Means of predictions."""
+
+    losses: list[Text] | None = Field(
+        None, min_length=2, description="a list of at least two of the trainers that have seeds, whose predictions are averaged"
+    )
+    seeds: list[Text] | None = Field(
+        None,
+        min_length=1,
+        description="a list of trainers that have seeds; the predictions of several seeds of each are averaged",
+    )
+    weights: list[Literal["mean", "learned"]] | None = Field(
+        None, min_length=1, description="a list of mean and learned (default: both, with test: validation the mean alone)"
+    )
+
+
 class Study(_Part):
     """One comparison, as its file says it.
 
@@ -212,6 +228,8 @@ class Study(_Part):
         Local.model_validate({}),
         description="{kind: local, parallel: 1}, {kind: local, gpus: [0, 1]}, or {kind: slurm, partition: …}",
     )
+
+    ensembles: Ensembles | None = Field(None, description="{losses: [DiceCE, CWCD, Dice], seeds: [DiceCE]}, or a part of it")
 
     @property
     def gpus_of_a_training(self) -> int:
@@ -456,8 +474,47 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
     if good("executor", "device"):
         contradict = _of_slurm if _kind_of(content.get("executor")) == "slurm" else _of_local
         yield from contradict(content.get("executor") or {}, content.get("device", "cuda"))
+    if good("ensembles", "trainers", "options", "seeds", "baseline", "test") and content.get("ensembles") is not None:
+        yield from _of_ensembles(content, content["ensembles"])
     if good("training_sizes", "repeats") and content.get("repeats", 1) > 1 and sizes == ["all"]:
         yield "repeats", f"found {content['repeats']}, but training_sizes has no number to draw; allowed: 1"
+
+
+def _of_ensembles(content: Mapping[str, Any], ensembles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    seeds = content.get("seeds", [0])
+    trainers, mistakes = choose(content["trainers"], content.get("options", ""))
+    if mistakes:  # told already
+        return
+    with_seeds = [trainer.given for trainer in trainers if trainer.ours]
+    losses, of_seeds = ensembles.get("losses") or [], ensembles.get("seeds") or []
+    if not losses and not of_seeds:
+        yield "ensembles", "found neither losses nor seeds; allowed: one of them or both"
+    for key, given in (("losses", losses), ("seeds", of_seeds)):
+        for position, name in enumerate(given):
+            where = f"ensembles.{key}.{position}"
+            if name not in with_seeds:
+                yield (
+                    where,
+                    f"found {name!r}; allowed: trainers of this study that have seeds, {', '.join(with_seeds) or 'none'}",
+                )
+            elif name in given[:position]:
+                yield where, f"found {name} twice; allowed: each once"
+    needed = len(losses) or 2
+    if len(seeds) < needed:
+        what = f"{len(losses)} losses, whose control is as many seeds of the baseline" if losses else "seeds"
+        yield (
+            "ensembles",
+            f"found {len(seeds)} seeds for an ensemble of {what}; allowed: at least {needed}, such as seeds: [0, 1, 2]",
+        )
+    baseline = content.get("baseline") or content["trainers"][0]
+    if losses and baseline not in with_seeds:
+        yield "ensembles.losses", f"their control is an ensemble of seeds of the baseline, and {baseline} has none"
+    if "learned" in (ensembles.get("weights") or []) and content.get("test", "validation") == "validation":
+        yield (
+            "ensembles.weights",
+            "found learned with test: validation; weights are fitted on each fold's validation cases, and a test on what they "
+            "were fitted to proves nothing; allowed: mean, or test cases of their own (test: imagesTs)",
+        )
 
 
 def _of_local(executor: Mapping[str, Any], device: str) -> Iterator[tuple[str, str]]:

@@ -266,6 +266,19 @@ def _measured(task: tuple[int, Pair, Question]) -> tuple[int, str, Values | None
         return number, pair.case, None, str(error), ""
 
 
+def read_labels(path: Path, reader: str = "") -> NDArray[np.int64]:
+    """A segmentation, its axes in nnU-Net's order.
+
+    Args:
+        path: the file.
+        reader: see `Question`.
+
+    Raises:
+        UserError: it cannot be read, or holds values that are no labels.
+    """
+    return _read(path, reader)[0]
+
+
 def _read(path: Path, reader: str) -> tuple[NDArray[np.int64], Sequence[float], NDArray[np.float64] | None]:
     """Labels, mm per axis in the array's order, and where the volume lies, if its format knows."""
     # here, because nnU-Net takes seconds to import that --help should not

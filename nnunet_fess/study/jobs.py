@@ -70,13 +70,19 @@ def jobs(file: StudyFile) -> list[Job]:
                     if not trainer.ours and number > 0:
                         continue
                     own = seed if trainer.ours else None
-                    parts = [_word(dataset)] if len(study.datasets) > 1 else []
-                    parts += [trainer.label, plans] if len(study.all_plans) > 1 else [trainer.label]
-                    parts += [f"seed{own}"] if own is not None else []
-                    parts += [f"fold{subset.fold}", str(subset.size)]
-                    parts += [f"draw{subset.repeat}"] if subset.repeat else []
-                    found.append(Job(dataset, plans, trainer, own, subset, "-".join(parts)))
+                    name = name_of(file, dataset, plans, trainer.label, f"seed{own}" if own is not None else "", subset)
+                    found.append(Job(dataset, plans, trainer, own, subset, name))
     return found
+
+
+def name_of(file: StudyFile, dataset: int | str, plans: str, label: str, seed: str, subset: Subset) -> str:
+    """What a run is called; dataset and plans only where there are several."""
+    parts = [_word(dataset)] if len(file.study.datasets) > 1 else []
+    parts += [label, plans] if len(file.study.all_plans) > 1 else [label]
+    parts += [seed] if seed else []
+    parts += [f"fold{subset.fold}", str(subset.size)]
+    parts += [f"draw{subset.repeat}"] if subset.repeat else []
+    return "-".join(parts)
 
 
 def _word(dataset: int | str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def write_report(results: Path, described: Described, runs: Sequence[Run], cases
     finished = [run for run in runs if run.status == "finished"]
     summary = summaries(cases, described.metrics, patients=described.patients)
     against = comparisons(cases, described.metrics, described.baseline, patients=described.patients)
+    averaged = [case for case in cases if described.control is not None and "ensemble: " in case.trainer]
+    control = replace(described, baseline=described.control or "")
+    against_control = comparisons(averaged, described.metrics, control.baseline, patients=described.patients)
     places = ranks(cases, described.metrics, patients=described.patients)
     settings = list(dict.fromkeys(row.setting for row in summary))
     results_tables = [
@@ -49,13 +53,22 @@ def write_report(results: Path, described: Described, runs: Sequence[Run], cases
     page = {
         "title": described.name,
         "subtitle": words.subtitle(runs, cases, described.patients),
-        "findings": words.findings(described, settings, against),
+        "findings": [
+            *words.findings(described, settings, against),
+            *(words.findings(control, settings, against_control) if against_control else []),
+        ],
         "how_to_read": words.how_to_read(described),
         "about_tests": words.about_tests(against),
         "about_ranks": words.ABOUT_RANKS,
         "baseline": described.baseline,
         "tables": results_tables,
-        "comparisons": list(tables.comparison_tables(described, settings, against)),
+        "comparisons": [
+            *tables.comparison_tables(described, settings, against),
+            *(
+                replace(table, title=f"Ensembles against {described.control}: {table.title}")
+                for table in tables.comparison_tables(control, settings, against_control)
+            ),
+        ],
         "ranks": list(tables.rank_tables(described, settings, places)),
         "figures": [
             {"caption": caption, "data": base64.b64encode(path.read_bytes()).decode(), "path": f"{album.FIGURES}/{path.name}"}

@@ -12,10 +12,11 @@ from typing import Any
 from dataset_conversion.errors import ConversionError
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
-from nnunet_fess.study import evaluate
+from nnunet_fess.study import ensembles, evaluate
 from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.data import who_of
 from nnunet_fess.study.lock import LOCK
+from nnunet_fess.study.members import control_of
 from nnunet_fess.study.report import write_report
 from nnunet_fess.study.results import Case, Run, folder_of, read_cases, read_patients, read_runs, write_cases
 from nnunet_fess.study.tables import Described
@@ -34,11 +35,14 @@ def evaluate_study(file: StudyFile) -> list[str]:
     Raises:
         UserError: no run is finished.
     """
-    finished = [run for run in read_runs(file.results) if run.status == "finished"]
+    runs = read_runs(file.results)
+    finished = [run for run in runs if run.status == "finished"]
     if not finished:
         raise UserError(f"no run of {file.path} is finished yet. See  nnunet_fess study status {file.path.name}")
+    averaged, not_made = ensembles.make(file, runs)
+    finished += averaged
     found: dict[str, dict[str, evaluate.Values]] = {}
-    problems: list[str] = []
+    problems: list[str] = not_made
     todo: list[tuple[Run, list[evaluate.Pair], evaluate.Question, dict[str, Any]]] = []
     for run in finished:
         try:
@@ -88,8 +92,10 @@ def report_study(file: StudyFile) -> tuple[Path, list[str]]:
         file.study.nsd_tolerance_mm,
         texts,
         patients_of(file, sorted({case.case for case in cases})),
+        control_of(file),
     )
-    return write_report(file.results, described, read_runs(file.results), cases), problems
+    runs = [*read_runs(file.results), *ensembles.recorded(file)]
+    return write_report(file.results, described, runs, cases), problems
 
 
 def patients_of(file: StudyFile, cases: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nnunet_fess import files
 from nnunet_fess.study.data import Data, Test
+from nnunet_fess.study.members import probabilities_wanted
 from nnunet_fess.study.results import Run, folder_of
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
@@ -52,13 +53,15 @@ def following(data: Data, run: Run, results: Path) -> Next | None:
     train += ["-device", data.file.study.device]
     gpus = data.file.study.gpus_of_a_training
     train += ["-num_gpus", str(gpus)] if gpus > 1 else []
+    wanted = probabilities_wanted(data.file, run.trainer)
+    train += ["--npz"] if wanted.validation else []
     if not is_whole(run.model / FINAL):
         if any(is_whole(run.model / name) for name in (LATEST, BEST)):
             return Next(CONTINUED, [*train, "--c"])
         return Next(TRAIN, train)
-    if not _validated(data, run):
+    if not _validated(data, run, wanted.validation):
         return Next(VALIDATE, [*train, "--val"])
-    if data.test is None or _predicted(run.predictions, data.test.cases, data.ending):
+    if data.test is None or _predicted(run.predictions, data.test.cases, data.ending, wanted.test):
         return None
     return predict(data, run, data.test, results)
 
@@ -68,6 +71,7 @@ def predict(data: Data, run: Run, test: Test, results: Path) -> Next:
     unfinished = folder_of(results, run.id) / f"{PREDICTIONS}{files.PARTIAL}"
     command = ["nnUNetv2_predict", "-i", str(test.images), "-o", str(unfinished), "-d", data.number, "-c", run.configuration]
     command += ["-p", run.plans, "-tr", run.trainer_name, "-f", str(run.nnunet_fold), "-device", data.file.study.device]
+    command += ["--save_probabilities"] if probabilities_wanted(data.file, run.trainer).test else []
     # a GPU waits for nobody; a CPU is busy with the network, and a further process takes longer to start than it saves
     workers = "0" if data.file.study.device == "cpu" else "1"
     return Next(PREDICT, [*command, "-npp", workers, "-nps", workers], (unfinished, run.predictions))
@@ -106,15 +110,16 @@ def is_whole(checkpoint: Path) -> bool:
     return checkpoint.is_file() and zipfile.is_zipfile(checkpoint)
 
 
-def _validated(data: Data, run: Run) -> bool:
+def _validated(data: Data, run: Run, probabilities: bool) -> bool:
     validation = run.model / "validation"
     try:
         json.loads((validation / SUMMARY).read_bytes())
     except (OSError, ValueError):
         return False
-    return _predicted(validation, data.splits.splits[run.nnunet_fold]["val"], data.ending)
+    return _predicted(validation, data.splits.splits[run.nnunet_fold]["val"], data.ending, probabilities)
 
 
-def _predicted(folder: Path, cases: Sequence[str], ending: str) -> bool:
-    there = {path.name for path in folder.glob(f"*{ending}")} if folder.is_dir() else set()
-    return all(f"{case}{ending}" in there for case in cases)
+def _predicted(folder: Path, cases: Sequence[str], ending: str, probabilities: bool = False) -> bool:
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    endings = [ending, ".npz", ".pkl"] if probabilities else [ending]
+    return all(f"{case}{suffix}" in there for case in cases for suffix in endings)

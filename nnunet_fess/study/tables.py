@@ -26,6 +26,7 @@ class Described:
         nsd_tolerance_mm: for the heading of nsd.
         texts: file name → content, printed as they are: the study's file and its lock.
         patients: case → patient, where several cases are one patient's.
+        control: label of what ensembles are compared with, besides the baseline: as many seeds of it; None without ensembles.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Described:
     nsd_tolerance_mm: float = 1.0
     texts: Mapping[str, str] = field(default_factory=dict)
     patients: Mapping[str, str] = field(default_factory=dict)
+    control: str | None = None
 
 
 @dataclass(frozen=True)
