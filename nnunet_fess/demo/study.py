@@ -47,9 +47,9 @@ def write(path: Path, results: str, trainers: Sequence[DemoTrainer], device: str
     """
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="rt")
-    yaml.width = 200
-    content = yaml.load(presets.text(PRESET))
+    round_trip = YAML(typ="rt")
+    round_trip.width = 200
+    content = round_trip.load(presets.text(PRESET))
     names, options = for_study(trainers)
     content |= {"name": "demo", "results": results, "device": device, "options": options, "seeds": [seed]}
     content |= {"trainers": names, "baseline": names[0]}
@@ -58,7 +58,7 @@ def write(path: Path, results: str, trainers: Sequence[DemoTrainer], device: str
     comment = "The study of  nnunet_fess demo:  nnunet_fess study init --preset quick, with what was asked for."
     content.yaml_set_start_comment(comment)
     text = io.StringIO()
-    yaml.dump(content, text)
+    round_trip.dump(content, text)
     files.write_text(path, text.getvalue())
 
 
