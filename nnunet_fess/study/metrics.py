@@ -14,11 +14,13 @@ sensitivity         TP / (TP + FN)                             undefined        
 specificity         TN / (TN + FP)                             1                           as defined
 hd95                the larger of the two 95th percentiles     undefined                   undefined
 assd                mean of D over both surfaces               undefined                   undefined
-nsd                 share of D that is at most the tolerance   undefined                   0
+nsd                 share of D that is at most the tolerance*  undefined                   0
 lesion_recall       share of the truth's lesions that a        undefined (no lesion)       0, or undefined
                     predicted voxel touches
 lesion_fp           predicted lesions that touch no truth      0                           their number
 ==================  =========================================  ==========================  =========================
+
+* To a millionth of it.
 
 A lesion is a connected component, through faces, edges and corners. What is undefined is NaN here, and counted, never averaged
 away, by whoever sums up. An axis of one voxel is no axis: a slice has a contour, not two faces.
@@ -43,6 +45,7 @@ LESION = ("lesion_recall", "lesion_fp")
 METRICS = (*OVERLAP, *SURFACE, *LESION)
 # Where less is better; elsewhere more is.
 LOWER_IS_BETTER = frozenset({"hd95", "assd", "lesion_fp"})
+_ROUNDING = 1e-6  # relative; of spacings
 # In mm.
 LENGTHS = frozenset({"hd95", "assd"})
 
@@ -182,7 +185,8 @@ def _surface(
     return {
         "hd95": max(float(np.percentile(each, 95)) for each in distances),
         "assd": float(together.mean()),
-        "nsd": float((together <= tolerance).mean()),
+        # Spacings are often stored as float32: a voxel of 4.4 mm is one of 4.4000001, and within 4.4 mm.
+        "nsd": float((together <= tolerance * (1 + _ROUNDING)).mean()),
     }
 
 

@@ -37,6 +37,10 @@ class Described:
     patients: Mapping[str, str] = field(default_factory=dict)
     control: str | None = None
 
+    def name_of(self, metric: str) -> str:
+        """A metric as a heading says it, with what it depends on."""
+        return figures.metric_name(metric) + (f" at {self.nsd_tolerance_mm:g} mm" if metric == "nsd" else "")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -107,8 +111,7 @@ def result_tables(
                 ]
                 of_trainer = [run for run in finished if run.trainer == trainer and Setting.of(run) == setting]
                 rows.append(Row(trainer, cells, _links(of_trainer), trainer == described.baseline))
-            name = figures.metric_name(metric) + (f" at {described.nsd_tolerance_mm:g} mm" if metric == "nsd" else "")
-            yield Table(f"{name}, {setting_name(setting, settings)}", structures, rows)
+            yield Table(f"{described.name_of(metric)}, {setting_name(setting, settings)}", structures, rows)
 
 
 def plans_tables(
@@ -128,7 +131,7 @@ def plans_tables(
                 ]
                 here = [run for run in finished if run.trainer == trainer and Setting.of(run) in columns]
                 rows.append(Row(trainer, cells, _links(here), trainer == described.baseline))
-            yield Table(f"{figures.metric_name(metric)}, {structure}, by plans, {name}", [s.plans for s in columns], rows)
+            yield Table(f"{described.name_of(metric)}, {structure}, by plans, {name}", [s.plans for s in columns], rows)
 
 
 def by_plans(settings: Sequence[Setting]) -> list[tuple[str, list[Setting]]]:
@@ -216,7 +219,7 @@ def comparison_tables(described: Described, settings: Sequence[Setting], against
                         )
                     )
             if rows:
-                yield Table(f"{figures.metric_name(metric)}, {setting_name(setting, settings)}", columns, rows)
+                yield Table(f"{described.name_of(metric)}, {setting_name(setting, settings)}", columns, rows)
 
 
 def rank_tables(described: Described, settings: Sequence[Setting], places: Sequence[Rank]) -> Iterator[Table]:
@@ -233,7 +236,7 @@ def rank_tables(described: Described, settings: Sequence[Setting], places: Seque
                 if row.structure == structure
             ]
             if len(rows) > 1:
-                title = f"{figures.metric_name(metric)}, {structure}, {setting_name(setting, settings)}"
+                title = f"{described.name_of(metric)}, {structure}, {setting_name(setting, settings)}"
                 yield Table(title, ["place", "mean rank", "95 % of the place", "first in"], rows)
 
 

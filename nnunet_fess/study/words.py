@@ -27,11 +27,14 @@ def subtitle(runs: Sequence[Run], cases: Sequence[Case], patients: Mapping[str, 
     finished = sum(run.status == "finished" for run in runs)
     return (
         f"{', '.join(dict.fromkeys(run.dataset for run in runs))}. {finished} of {len(runs)} runs are finished, "
-        f"{len(dict.fromkeys(run.trainer for run in runs))} trainers, {f'{plans} plans, ' if plans > 1 else ''}"
-        f"{max(1, len(seeds))} seeds, "
-        f"{len({(run.fold, run.repeat) for run in runs})} folds or draws, "
-        f"{len(tested)} test cases{of}."
+        f"{_number(len({run.trainer for run in runs}), 'trainer')}, {f'{plans} plans, ' if plans > 1 else ''}"
+        f"{_number(max(1, len(seeds)), 'seed')}, {_number(len({run.fold for run in runs}), 'fold')}, "
+        f"{_number(len({run.repeat for run in runs}), 'draw')} of training sets, {_number(len(tested), 'test case')}{of}."
     )
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def findings(described: Described, settings: Sequence[Setting], against: Sequence[Comparison]) -> list[str]:
@@ -43,7 +46,7 @@ def findings(described: Described, settings: Sequence[Setting], against: Sequenc
         structures = {other.structure for other in against if other.setting == row.setting}
         if row.metric == metric and (row.structure == MEAN or len(structures) == 1):
             lines.append(
-                f"{row.trainer} against {row.baseline}, {setting_name(row.setting, settings)}, {figures.metric_name(metric)}: "
+                f"{row.trainer} against {row.baseline}, {setting_name(row.setting, settings)}, {described.name_of(metric)}: "
                 f"{number_text(row.difference, digits, sign=True)} ({number_text(row.low, digits, sign=True)} to "
                 f"{number_text(row.high, digits, sign=True)}), {row.in_words}."
             )

@@ -188,3 +188,10 @@ def test_a_label_that_is_nowhere_is_an_empty_structure(blobs):
 def test_what_cannot_be_measured_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         measure(*arguments)
+
+
+def test_a_voxel_is_within_a_tolerance_of_one_voxel():
+    """NIfTI stores 4.4 mm as float32, 4.400000095."""
+    spacing = (float(np.float32(4.4)),)
+    found = case_metrics(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1]), {"it": (1,)}, spacing, ("nsd",), nsd_tolerance_mm=4.4)
+    assert found["it"]["nsd"] == 1
