@@ -1,6 +1,7 @@
 """What `study run` costs beside the nnU-Net commands that it runs, and how fast the status of many runs is read.
 
     python benchmarks/study_cost.py FILE [--bare] [--json OUT]     # prepared, not run yet
+    python benchmarks/study_cost.py --phantom                      # 12 short trainings of the demo's phantom by nnU-Net
     python benchmarks/study_cost.py --sleep 20                     # 12 runs whose commands only sleep
     python benchmarks/study_cost.py --status 500
 
@@ -64,6 +65,23 @@ def cost(file: Path, bare: bool) -> dict[str, Any]:
                     subprocess.run(shlex.split(step.command), env=variables, check=True, stdout=subprocess.DEVNULL)
         found["seconds of the bare commands"] = round(time.monotonic() - begin, 2)
     return found
+
+
+@contextlib.contextmanager
+def phantom() -> Iterator[Path]:
+    """A study of 12 real runs on the demo's phantom, prepared: three losses, four seeds, two iterations each, validation."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        demo = [sys.executable, "-m", "nnunet_fess", "demo", "--data-only", "--workdir", str(root / "phantom")]
+        subprocess.run(demo, check=True)
+        os.environ |= {folder: str(root / "phantom" / folder) for folder in ("nnUNet_raw", "nnUNet_preprocessed")}
+        os.environ |= {"nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
+        path = root / "study.yaml"
+        path.write_text(
+            "name: short\ndataset: 517\nplans: nnUNetPlansCPU\ndevice: cpu\ntrainers: [DiceCE, CWCD, Dice]\n"
+            "options: 1epochs_2iters_1valiters_noMirroring\nseeds: [0, 1, 2, 3]\n"
+        )
+        yield path
 
 
 SLEEPER = """#!/bin/sh
@@ -173,6 +191,7 @@ def main() -> int:
     parser.add_argument("--bare", action="store_true", help="run the commands alone, too")
     parser.add_argument("--status", type=int, metavar="N", help="read the status of so many runs instead")
     parser.add_argument("--sleep", type=float, metavar="SECONDS", help="12 runs of that length that compute nothing instead")
+    parser.add_argument("--phantom", action="store_true", help="12 short trainings of the demo's phantom instead")
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()
     if args.status:
@@ -185,10 +204,13 @@ def main() -> int:
     elif args.sleep:
         with sleeping(args.sleep) as path:
             found = cost(path, args.bare)
+    elif args.phantom:
+        with phantom() as path:
+            found = cost(path, args.bare)
     elif args.file:
         found = cost(args.file, args.bare)
     else:
-        parser.error("FILE, --sleep or --status")
+        parser.error("FILE, --phantom, --sleep or --status")
     found |= {"machine": machine.processor(), "cores": machine.cores(), "commit": machine.commit(Path(__file__).parent)}
     for name, value in found.items():
         print(f"{name}: {value}")
