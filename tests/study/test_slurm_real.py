@@ -112,7 +112,7 @@ def test_one_killed_one_requeued_and_one_that_runs_out_of_time_all_come_to_their
     assert read_run(file.results, REQUEUED).environment["SLURM_RESTART_COUNT"] == "1"
     # its place was with those that all others had to end for
     _until(lambda: _job_of(here, "evaluate")[1] in ("FAILED", "COMPLETED"), "the evaluation", here)
-    assert "cannot be read" in (file.results / "slurm" / "evaluate.out").read_text()  # played predictions are no images
+    assert "has no score to report" in (file.results / "slurm" / "evaluate.out").read_text()  # played predictions are no images
 
 
 def test_a_preempted_training_goes_on(played, here):
