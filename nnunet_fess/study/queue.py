@@ -31,7 +31,7 @@ ENDED = frozenset(
 )
 # A job with one of these never starts by itself.
 NEVER = frozenset({"DependencyNeverSatisfied"})
-_HELD = re.compile(r"Held|BadConstraints|requeued held|Invalid|Limit\b.*Job|AssocMaxJobsLimit$")
+_HELD = re.compile(r"[Hh]eld|BadConstraints")
 
 
 @dataclass(frozen=True)

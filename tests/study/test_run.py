@@ -256,6 +256,20 @@ def test_a_killed_training_is_a_failure_like_any_other(played):
     assert "killed; often for want of memory" in read_run(file.results, "DiceCE-seed0-fold0-all").reason
 
 
+def test_a_training_that_fails_after_a_checkpoint_is_restarted_once(played):
+    played.wish(epochs=400, seconds=0.2)
+    file = played.file(trainers=["DiceCE"])
+    process = _call(played, file.path)
+    for attempt in (0, 1):
+        _wait_for(lambda attempt=attempt: len(played.calls()) > attempt)
+        _wait_for(lambda: list((file.results / "nnUNet_results").rglob("checkpoint_best.pth")))
+        os.kill(played.calls()[attempt]["pid"], signal.SIGKILL)
+    process.communicate(timeout=60)
+    run = read_run(file.results, "DiceCE-seed0-fold0-all")
+    assert (run.status, [step.exit for step in run.steps]) == ("failed", [137, 137])
+    assert [call["args"][-1] for call in played.calls()] == ["cpu", "--c"]
+
+
 def test_a_gpu_has_one_job_at_a_time(played, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
