@@ -3,7 +3,8 @@
     python benchmarks/networks.py --size 64 64 64 --device cpu --json benchmarks/results/networks_cpu.json
 
 Each is trained by `nnUNetTrainerDiceCE`, as `step_time.py` trains: one step of each in turn in one process, ratios to the
-U-Net's step of the same round, memory in a process of its own. The U-Net is nnU-Net's default with deep supervision.
+U-Net's step of the same round, memory in a process of its own. The U-Net is nnU-Net's default with deep supervision. On a CPU
+time is the processor's, of all threads together: what else the machine does prolongs it less.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def make_trainer(network: str, options: argparse.Namespace, folder: Path) -> nnU
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All networks: parameters, nnU-Net's feature map size, seconds, peak memory."""
     peaks = {name: peak_memory(name, options) for name in NAMES}
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in NAMES}
     facts = {}
     with step_time.nnunet_folders() as folder:
@@ -83,17 +85,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             shift = number % len(NAMES)
             for name in (*NAMES[shift:], *NAMES[:shift]):
                 step_time.synchronise(options.device)
-                start = time.perf_counter()
+                start = clock()
                 trainers[name].train_step(batches[name])
                 step_time.synchronise(options.device)
                 if number >= options.warmup:
-                    seconds[name].append(time.perf_counter() - start)
+                    seconds[name].append(clock() - start)
+    ratios = {name: [a / b for a, b in zip(seconds[name], seconds[REFERENCE], strict=True)] for name in NAMES}
     results = [
         {
             "network": name,
             **facts[name],
             "seconds": statistics.median(seconds[name]),
-            "time_ratio": statistics.median(a / b for a, b in zip(seconds[name], seconds[REFERENCE], strict=True)),
+            "time_ratio": statistics.median(ratios[name]),
+            "time_ratio_range": [min(ratios[name]), max(ratios[name])],
             "peak_bytes": peaks[name],
             "memory_ratio": peaks[name] / peaks[REFERENCE],
         }
