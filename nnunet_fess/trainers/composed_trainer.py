@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,7 +30,7 @@ from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.deep_supervision import has_deep_supervision, has_switch
 from nnunet_fess.trainers.description import describe
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
-from nnunet_fess.trainers.errors import TrainingRefused
+from nnunet_fess.trainers.errors import NotSupported, TrainingRefused
 from nnunet_fess.trainers.features import FeatureLoss
 from nnunet_fess.trainers.missing import TERMS
 from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
@@ -40,6 +42,7 @@ from nnunet_fess.trainers.terms import feature_loss, spatial_loss
 from nnunet_fess.trainers.workers import TellingAugmenter, workers_made_by
 
 _TRAIN, _VALIDATE = 1, 2
+_PATIENCE = 10.0  # seconds for another process to finish a small file
 # Options that replace a number of nnU-Net's.
 _LENGTHS = {
     "epochs": "num_epochs",
@@ -190,6 +193,26 @@ class ComposedTrainer(nnUNetTrainer):
             mirror_axes = self.inference_allowed_mirroring_axes = None
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
+    def do_split(self) -> tuple[Any, Any]:
+        """nnU-Net's split; while another training writes splits_final.json, which nnU-Net does in place, this one waits.
+
+        Raises:
+            TrainingRefused: the file is no JSON, and stays so.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                splits: tuple[Any, Any] = super().do_split()
+                return splits
+            except json.JSONDecodeError as error:
+                if time.monotonic() > deadline:
+                    file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
+                    raise TrainingRefused(
+                        f"{file} is no JSON: {error}. Expected a list of folds. Delete it if a training was killed while it "
+                        "wrote it: nnU-Net then makes the same folds again."
+                    ) from error
+                time.sleep(0.1)
+
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's loaders; their workers tell what went wrong in them, and with `_seedN` they are repeatable."""
         with workers_made_by(TellingAugmenter if self._seed is None else RepeatableAugmenter):
@@ -200,10 +223,10 @@ class ComposedTrainer(nnUNetTrainer):
         """nnU-Net's preparations.
 
         Raises:
-            TrainingRefused: `_bf16` on another device than a CPU.
+            NotSupported: `_bf16` on another device than a CPU.
         """
         if self.trainer_name.settings.switch("bf16") and self.device.type != "cpu":
-            raise TrainingRefused(
+            raise NotSupported(
                 f"_bf16 is for trainings with -device cpu. Found: {self.device.type}, where the precision is nnU-Net's (mixed "
                 "on a GPU). Leave _bf16 out of the trainer's name."
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nnunet_fess.trainers.errors import TrainingRefused
+from nnunet_fess.trainers.errors import NotSupported, TrainingRefused
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class EmbeddingTap:
         network: a PlainConvUNet or ResidualEncoderUNet (2-D or 3-D), plain, compiled or wrapped for DDP.
 
     Raises:
-        TrainingRefused: the network has no encoder that returns skip connections (Primus and other transformers).
+        NotSupported: the network has no encoder that returns skip connections (Primus and other transformers).
     """
 
     def __init__(self, network: nn.Module):
         inner = unwrapped(network)
         encoder = getattr(inner, "encoder", None)
         if encoder is None or not getattr(encoder, "return_skips", False):
-            raise TrainingRefused(
+            raise NotSupported(
                 f"This trainer needs the bottleneck of the network, and {type(inner).__name__} has no convolutional encoder "
                 "to take it from. Supported: PlainConvUNet and ResidualEncoderUNet (nnU-Net's default plans and its ResEnc "
                 "presets), and the networks of  nnunet_fess plans --network. Train this one with a trainer "

@@ -9,6 +9,10 @@ class TrainingRefused(UserError):
     """Ends nnU-Net's command with its message alone and exit code 1 (`nnunet_fess.search` sees to that)."""
 
 
+class NotSupported(TrainingRefused, NotImplementedError):
+    """What nnU-Net can and this trainer cannot: nnU-Net asks extensions for NotImplementedError, before the first epoch."""
+
+
 class NameRefused(UserError, ValueError):
     """A trainer's name that begins like one of ours and goes on wrongly; the message says what to write where that is clear.
 

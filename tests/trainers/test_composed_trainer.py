@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_fess.testing.tiny_trainer import LABELS, tiny_plans
-from nnunet_fess.trainers import build
+from nnunet_fess.trainers import build, composed_trainer
 from nnunet_fess.trainers.catalogue import FEATURE, LOSSES
 from nnunet_fess.trainers.errors import TrainingRefused
 
@@ -448,3 +449,21 @@ def test_the_log_and_debug_json_tell_the_loss_and_all_its_settings(make_trainer,
     assert description["settings"].keys() == set(trainer.trainer_name.settings) - {"erosions", "seed"}
     assert description["settings"]["iters"] == 250
     assert description["packages"].keys() >= {"nnunet-fess", "nnunetv2", "torch", "python"}
+
+
+def test_splits_that_another_training_writes_are_waited_for(make_trainer):
+    trainer = make_trainer("nnUNetTrainerCE")
+    file = Path(trainer.preprocessed_dataset_folder_base) / "splits_final.json"
+    whole = json.dumps([{"train": ["a", "b"], "val": ["c"]}])
+    file.write_text(whole[:9])  # nnU-Net writes it in place
+    threading.Timer(0.5, lambda: file.write_text(whole)).start()
+    assert trainer.do_split() == (["a", "b"], ["c"])
+
+
+def test_splits_that_stay_broken_are_told(make_trainer, monkeypatch):
+    monkeypatch.setattr(composed_trainer, "_PATIENCE", 0.0)
+    trainer = make_trainer("nnUNetTrainerCE")
+    file = Path(trainer.preprocessed_dataset_folder_base) / "splits_final.json"
+    file.write_text("[{")
+    with pytest.raises(TrainingRefused, match=r"splits_final.json is no JSON: .* Delete it"):
+        trainer.do_split()

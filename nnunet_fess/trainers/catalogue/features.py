@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nnunet_fess.plugin import FeatureHost, FeatureTerm, Option, Settings, above, at_least
-from nnunet_fess.trainers.errors import TrainingRefused
+from nnunet_fess.trainers.errors import NotSupported, TrainingRefused
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +54,8 @@ def supcon(settings: Settings, host: FeatureHost) -> nn.Module:
     """Supervised contrast of classes against a queue.
 
     Raises:
-        TrainingRefused: the encoder has no such stage, or there are more regions than can be told apart.
+        TrainingRefused: the encoder has no such stage.
+        NotSupported: there are more regions than can be told apart.
     """
     from nnunet_fess.losses.feature.class_means import MOST_REGIONS
     from nnunet_fess.trainers.features.sup_con import SupConFeature
@@ -66,7 +67,7 @@ def supcon(settings: Settings, host: FeatureHost) -> nn.Module:
             f"Use level1 (bottleneck) to level{len(stages)} (full resolution)."
         )
     if host.has_regions and len(host.classes) > MOST_REGIONS:
-        raise TrainingRefused(
+        raise NotSupported(
             f"SupCon takes at most {MOST_REGIONS} regions, the dataset has {len(host.classes)}. Use labels instead of "
             "regions, or another feature term."
         )
