@@ -38,7 +38,10 @@ class Runs:
         return process
 
     def finish(self, process: Any) -> int:
-        process.join(300)
+        process.join(1800)  # seconds, where nothing else is to be done
+        if process.is_alive():
+            process.kill()
+            pytest.fail("a training of seconds has not ended after half an hour")
         return process.exitcode
 
     @staticmethod
