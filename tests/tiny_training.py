@@ -45,7 +45,7 @@ def preprocess(preprocessed: Path) -> None:
     (base / "dataset_fingerprint.json").write_text("{}")
 
 
-def train(root: str, results: str, name: str, continues: bool, die_in_write: int = 0) -> None:
+def train(root: str, results: str, name: str, continues: bool, die_in_write: int = 0, processes: str = "0") -> None:
     """Train, or continue, as `nnUNetv2_train … [--c]` does.
 
     Args:
@@ -54,9 +54,10 @@ def train(root: str, results: str, name: str, continues: bool, die_in_write: int
         name: of the trainer.
         continues: --c.
         die_in_write: the number of the checkpoint in the middle of whose writing the process is killed; 0: none.
+        processes: nnUNet_n_proc_DA.
     """
     os.environ |= {"nnUNet_raw": root, "nnUNet_preprocessed": f"{root}/preprocessed", "nnUNet_results": results}
-    os.environ["nnUNet_n_proc_DA"] = "0"
+    os.environ["nnUNet_n_proc_DA"] = processes
     torch.set_num_threads(1)
     LocalLogger.plot_progress_png = lambda *_: None  # slow
     written, save = [], torch.save
