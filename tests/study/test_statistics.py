@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from nnunet_fess.study.results import Case
-from nnunet_fess.study.statistics import MEAN, best, comparisons, ranks, runs_needed, summaries
+from nnunet_fess.study.statistics import MEAN, _corrected, best, comparisons, ranks, runs_needed, summaries
 
 
 def scores(values, structures=("x",), metric="dice", sizes=("all",)):
@@ -263,3 +265,12 @@ def test_cases_of_one_patient_are_one_sample_everywhere():
         row for row in summaries(scores(4), ["dice"], patients=patients) if row.trainer == "A" and row.structure == "one"
     ]
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+@settings(max_examples=15, deadline=None)  # statsmodels takes its time
+@given(st.lists(st.one_of(st.just(math.nan), st.floats(0, 1)), max_size=12))
+def test_holm_is_statsmodels_of_what_was_tested(p):
+    adjusted, tested = _corrected(p), [value for value in p if not math.isnan(value)]
+    assert np.isnan(adjusted).tolist() == [math.isnan(value) for value in p]
+    expected = multipletests(tested, method="holm")[1] if tested else []
+    assert np.allclose(adjusted[~np.isnan(adjusted)], expected, rtol=1e-12)
