@@ -221,8 +221,9 @@ def fit(squares: Array, products: Array, seen: NDArray[np.bool_]) -> Array:
 
     count = squares.shape[1]
     weights = np.full(products.shape, 1 / count)
-    for number in np.flatnonzero(seen):
-        ridge = _RIDGE * max(np.trace(squares[number]) / count, np.finfo(float).tiny)
+    # A class for which no member has any probability is one more of which the cases say nothing.
+    for number in np.flatnonzero(seen & (np.trace(squares, axis1=1, axis2=2) > 0)):
+        ridge = _RIDGE * np.trace(squares[number]) / count
         # towards the mean, where the cases say nothing
         root = np.linalg.cholesky(squares[number] + ridge * np.eye(count))
         target = np.linalg.solve(root, products[number] + ridge / count)

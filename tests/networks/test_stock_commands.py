@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from networks.played import begin, play
+from played_networks import begin, play
 
 from nnunet_fess.extension import DIRECTORY, VARIABLE
 from nnunet_fess.networks.catalogue import NETWORKS
