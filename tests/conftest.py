@@ -23,11 +23,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs in as many processes as there are cores; for a file or two it is not worth starting them.
 
     Work is stolen rather than handed out by chance: what a module makes once for all of its tests is then made once mostly.
+    With --cov only where -n says so: pytest-cov has looked before us whether there will be workers.
     """
     option = config.option
     if not hasattr(option, "numprocesses") or hasattr(config, "workerinput"):  # without pytest-xdist, or a worker itself
         return
-    if option.numprocesses is None and config.args_source is not pytest.Config.ArgsSource.ARGS:
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if option.numprocesses is None and whole and not getattr(option, "cov_source", None):
         option.numprocesses = "auto"
     if option.numprocesses and option.dist == "no":
         option.dist = "worksteal"

@@ -63,6 +63,14 @@ def test_a_file_alone_and_a_suite_without_xdist_run_in_one_process(suite, args, 
     assert "worker None None" in said
 
 
+@pytest.mark.parametrize(("workers", "told"), [([], "worker None"), (["-n2"], "worker gw")])
+def test_coverage_is_measured_with_and_without_workers(suite, workers, told):
+    code, said = run(suite, *workers, "-p", "pytest_cov", "--cov=tests")
+    assert code == 0, said
+    assert told in said
+    assert re.search(r"tests/test_tells\.py +\d+ +0 +100%", said), said
+
+
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_in_ci_a_skip_that_is_not_listed_fails_the_run(suite, workers):
     (suite / "tests" / "test_listed.py").write_text(SKIPS.format("needs a GPU"))
