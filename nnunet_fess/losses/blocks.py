@@ -8,9 +8,8 @@ and not once per operation, and a busy core delays its own blocks only.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
@@ -24,7 +23,7 @@ Result = TypeVar("Result")
 # stay in the cache that the cores share.
 _MOST_ENTRIES = 262144
 _MOST_VOXELS = 65536
-# Threads take turns at what is not arithmetic: for fewer blocks than this they are not worth starting.
+# Threads take turns at what is not arithmetic.
 _FEWEST_BLOCKS = 16
 
 
@@ -71,37 +70,26 @@ def in_blocks(work: Callable[..., Result], where: Sequence[Index], *of_blocks: S
     items = list(zip(where, *of_blocks, strict=True))
     if torch.compiler.is_compiling():
         return [work(*item) for item in items]
-    if len(items) < _FEWEST_BLOCKS:
-        with undivided():
-            return [work(*item) for item in items]
-    return in_threads(lambda item: work(*item), items)
+    return in_threads(lambda item: work(*item), items, _FEWEST_BLOCKS)
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The results of all items, in order, without gradient; computed by as many threads as torch has. Not while compiling."""
-    threads = min(torch.get_num_threads(), len(items))
-    if threads == 1:
-        with undivided():
-            return [work(item) for item in items]
-    results: list[Result | None] = [None] * len(items)
-    errors: list[BaseException] = []
-    number = itertools.count()
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], fewest: int = 2) -> list[Result]:
+    """The results of all items, in order, without gradient; computed by as many threads as torch has. Not while compiling.
 
-    def run() -> None:
-        try:
-            with torch.no_grad():
-                while not errors and (i := next(number)) < len(items):
-                    results[i] = work(items[i])
-        except BaseException as error:  # handed to the caller below
-            errors.append(error)
-
-    helpers = [threading.Thread(target=run) for _ in range(threads - 1)]
+    Args:
+        work: from an item.
+        items: what is shared out.
+        fewest: for fewer items threads are not worth starting.
+    """
+    threads = min(torch.get_num_threads(), len(items)) if len(items) >= fewest else 1
+    alone = torch.no_grad()(work)
     with undivided():
-        for helper in helpers:
-            helper.start()
-        run()
-        for helper in helpers:
-            helper.join()
-    if errors:
-        raise errors[0]
-    return results  # type: ignore[return-value]
+        if threads == 1:
+            return [alone(item) for item in items]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(alone, items))
+
+
+def keeps(ctx: Any) -> bool:
+    """Whether a `Function`'s blocks are to keep their probabilities: for a backward pass that is not compiled."""
+    return bool(ctx.needs_input_grad[0]) and not torch.compiler.is_compiling()

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from nnunet_fess.losses.blocks import Index, blocks, in_blocks
+from nnunet_fess.losses.blocks import Index, blocks, in_blocks, keeps
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class _CrossEntropy(Function):
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         ctx.save_for_backward(logits, labels)
         result = torch.empty_like(labels, dtype=logits.dtype, memory_format=torch.contiguous_format)
-        keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
+        keep = keeps(ctx)
 
         def work(index: Index) -> Tensor | None:
             x, own, others, place = own_and_others(logits, labels, None, logits.dtype, index)

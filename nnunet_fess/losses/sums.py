@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from nnunet_fess.losses.blocks import Index, blocks, in_blocks
+from nnunet_fess.losses.blocks import Index, blocks, in_blocks, keeps
 from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.probabilities import add_at, own_and_others, own_entropy, own_place, take_at
 from nnunet_fess.losses.target import Target
@@ -186,7 +186,7 @@ class _Sigmoid(Function):
         parts, channels = 1 if contour is None else 2, regions.shape[1]
         nothing = torch.full((), torch.nan, dtype=dtype, device=logits.device)
 
-        keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
+        keep = keeps(ctx)
 
         def work(index: Index) -> tuple[Tensor, Kept]:
             g, _, z = _signed(logits, regions, valid, pair, dtype, index)
@@ -328,7 +328,7 @@ class _Softmax(Function):
         parts = 1 if contour is None else 2
         nothing = torch.full((), torch.nan, dtype=dtype, device=logits.device)
 
-        keep = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
+        keep = keeps(ctx)
 
         def work(index: Index) -> tuple[Tensor, Kept]:
             x, own, others, place = own_and_others(logits, labels, valid, dtype, index)

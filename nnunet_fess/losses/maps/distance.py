@@ -113,7 +113,7 @@ def _squared(arrays: Tensor, spacing: Sequence[float], cap: float, to_border: bo
 )
 def _operator(arrays: Tensor, spacing: Sequence[float], cap: float, to_border: bool) -> Tensor:
     if arrays.device.type == "cpu":
-        return torch.from_numpy(squared_distances(arrays.numpy(), spacing, cap, to_border, torch.get_num_threads()))
+        return torch.from_numpy(squared_distances(arrays.numpy(), spacing, cap, to_border))
     return _squared_on_device(arrays, spacing, cap, to_border)
 
 
@@ -128,7 +128,7 @@ def _(arrays: Tensor, spacing: Sequence[float], cap: float, to_border: bool) -> 
 def _two_nearest(masks: Tensor, spacing: Sequence[float], cap: float) -> Tensor:
     """The two smallest squared distances, at most cap²: (B, 2, *spatial)."""
     if masks.device.type == "cpu":
-        return torch.from_numpy(squared_distances_to_two(masks.numpy(), spacing, cap, torch.get_num_threads()))
+        return torch.from_numpy(squared_distances_to_two(masks.numpy(), spacing, cap))
     nearest = second = torch.full_like(masks[:, 0], cap * cap, dtype=torch.float32)
     for mask in masks.unbind(1):  # one object at a time: memory does not grow with their number
         squared = _squared_on_device(mask, spacing, cap, False)

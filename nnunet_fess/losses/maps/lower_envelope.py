@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from nnunet_fess.losses.blocks import in_threads
 
 _BLOCK = 1 << 15  # values: with its two companions, half of a usual second-level cache
 _FAR = 16000  # further than any line is long
 
 
 def squared_distances(
-    arrays: np.ndarray, spacing: Sequence[float], cap: float = math.inf, to_border: bool = False, threads: int = 1
+    arrays: np.ndarray, spacing: Sequence[float], cap: float = math.inf, to_border: bool = False
 ) -> np.ndarray:
     """Squared distance in mm² of every voxel to the nearest goal, between voxel centres, at most cap².
 
@@ -29,7 +30,6 @@ def squared_distances(
         spacing: mm per axis.
         cap: in mm; infinite where there is no goal and no cap.
         to_border: see `arrays`.
-        threads: arrays are shared out among so many.
 
     Returns:
         float32, shaped as the arrays.
@@ -39,18 +39,17 @@ def squared_distances(
     def one(number: int) -> None:
         _in_mm(*_of_one(arrays[number], spacing, cap * cap, to_border), cap * cap, out=result[number])
 
-    _for_each(one, len(arrays), threads)
+    in_threads(one, range(len(arrays)))
     return result
 
 
-def squared_distances_to_two(masks: np.ndarray, spacing: Sequence[float], cap: float, threads: int = 1) -> np.ndarray:
+def squared_distances_to_two(masks: np.ndarray, spacing: Sequence[float], cap: float) -> np.ndarray:
     """Squared distance in mm² of every voxel to the nearest and to the second nearest of M sets of goals, at most cap².
 
     Args:
         masks: bool (B, M, *spatial), True on the goals.
         spacing: mm per axis.
         cap: in mm.
-        threads: samples are shared out among so many.
 
     Returns:
         float32 (B, 2, *spatial).
@@ -72,17 +71,8 @@ def squared_distances_to_two(masks: np.ndarray, spacing: Sequence[float], cap: f
         for values, out in zip(two, result[number], strict=False):
             _in_mm(values, unit2, cap * cap, out)
 
-    _for_each(one, len(masks), threads)
+    in_threads(one, range(len(masks)))
     return result
-
-
-def _for_each(work: Callable[[int], None], count: int, threads: int) -> None:
-    if threads > 1 and count > 1:
-        with ThreadPoolExecutor(min(threads, count)) as pool:
-            list(pool.map(work, range(count)))
-    else:
-        for number in range(count):
-            work(number)
 
 
 def _in_mm(values: np.ndarray, unit2: float, cap2: float, out: np.ndarray) -> None:
