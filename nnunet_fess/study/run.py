@@ -165,6 +165,7 @@ def brought_up_to_date(
         UserError: somebody works on a run that no longer is what the file says.
     """
     by_given = {(found.given, found.plans_name): found for found in data.values()}
+    names = _names_by_model(file.results)
     runs = []
     for job in wanted:
         of_job = by_given[job.dataset, job.plans]
@@ -174,7 +175,7 @@ def brought_up_to_date(
             _same(file, recorded, planned, f"is being run as {busy[job.id]}")
             runs.append(recorded)
             continue
-        runs.append(_as_it_is(of_job, file.results, planned))
+        runs.append(_as_it_is(of_job, file.results, planned, names.get(planned.model, ())))
         _announce(file.results, runs[-1])
     return runs
 
@@ -198,7 +199,7 @@ def _same(file: StudyFile, recorded: Run, planned: Run, who: str) -> None:
 def not_prepared(file: StudyFile, data: Data) -> list[Run]:
     """The runs of a dataset that is still to be prepared, announced as far as they are known."""
     runs = []
-    for job in (job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)):
+    for job in data.jobs:
         planned = _planned_run(file, data, job, prepared=False)
         runs.append(read_run(file.results, job.id) or planned)
         _announce(file.results, runs[-1])
@@ -241,7 +242,7 @@ def dry_run(file: StudyFile) -> int:
         if data.splits.appended and data.name not in shown:
             shown.add(data.name)
             print(f"\n# {data.name}: training sets are appended to {', '.join(map(str, data.splits.files))}")
-        for job in (job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)):
+        for job in data.jobs:
             print(f"\n# {job.id}")
             for step in _ahead(file, data, job, prepared=not todo):
                 print(shlex.join(step.by_hand))
@@ -313,9 +314,9 @@ def _planned_run(file: StudyFile, data: Data, job: Job, prepared: bool = True) -
     )
 
 
-def _as_it_is(data: Data, results: Path, planned: Run) -> Run:
+def _as_it_is(data: Data, results: Path, planned: Run, names: Sequence[str]) -> Run:
     """A run with what an earlier call has made of it; what was made of something else is set aside."""
-    recorded = read_run(results, planned.id) or _renamed(results, planned)
+    recorded = read_run(results, planned.id) or _renamed(results, names, planned)
     if recorded is not None and not recorded.made_of and not recorded.steps:
         recorded = None  # announced before its data were prepared
     if recorded is not None and differences(recorded.made_of, planned.made_of):
@@ -383,19 +384,31 @@ def _set_aside(results: Path, run: Run, trained: bool = True) -> None:
             source.rename(place / name)
 
 
-def _renamed(results: Path, planned: Run) -> Run | None:
+def _names_by_model(results: Path) -> dict[Path, list[str]]:
+    """What the runs with a record are called, by their model; read once for a whole study."""
+    found: dict[Path, list[str]] = {}
+    for record in sorted(results.glob(f"runs/*/{RECORD}")):
+        with contextlib.suppress(UserError):  # damaged, or of another version
+            if (run := read_run(results, record.parent.name)) is not None:
+                found.setdefault(run.model, []).append(record.parent.name)
+    return found
+
+
+def _renamed(results: Path, names: Sequence[str], planned: Run) -> Run | None:
     """The record of a run that an earlier file called otherwise, under its new name; None if there is none.
 
     A second dataset, or second plans, are what every run's name then says, and change none of the runs that are there.
+
+    Args:
+        results: the study's folder.
+        names: runs that had the planned one's model when the study was looked at; one may have been set aside since.
+        planned: what the file says.
     """
-    for record in sorted(results.glob(f"runs/*/{RECORD}")):
-        try:
-            run = read_run(results, record.parent.name)
-        except UserError:  # damaged, or of another version
-            continue
+    for name in names:
+        run = read_run(results, name)
         if run is not None and run.model == planned.model and not differences(run.made_of, planned.made_of):
             with _free(results, run.id):  # raises where another call trains it, under the name that it knows
-                record.parent.rename(folder_of(results, planned.id))
+                folder_of(results, name).rename(folder_of(results, planned.id))
             return run
     return None
 
