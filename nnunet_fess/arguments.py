@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from nnunet_fess.errors import did_you_mean
+
 
 class _Parser(argparse.ArgumentParser):
     """Says of a misspelt word which one was meant."""
@@ -17,8 +19,7 @@ class _Parser(argparse.ArgumentParser):
             return
         names = [str(choice) for choice in action.choices]
         near = difflib.get_close_matches(str(value).lower(), names, n=2)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise argparse.ArgumentError(action, f"there is no {value!r}.{hint} There are: {', '.join(names)}")
+        raise argparse.ArgumentError(action, f"there is no {value!r}.{did_you_mean(near)} There are: {', '.join(names)}")
 
 
 def parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict
 
-from nnunet_fess.errors import UserError
+from nnunet_fess.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -199,7 +199,7 @@ class Settings(Mapping[str, "Value | None"]):
     def _option(self, key: str) -> Option:
         if key not in self._options:
             near = difflib.get_close_matches(str(key), self._options, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean([repr(name) for name in near])
             there = ", ".join(self._options) or "none"
             raise UnknownOption(f"{self.owner} has no option {key!r}.{hint} Its options: {there}.")
         return self._options[key]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from nnunet_fess.demo.phantom import PATIENTS, write_download
 from nnunet_fess.demo.trainers import DemoTrainer
 from nnunet_fess.demo.workdir import RESULTS, Workdir
 from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.processes.environment import variables
 from nnunet_fess.processes.programs import search_path
 from nnunet_fess.processes.shell import Shell
 
@@ -107,7 +106,7 @@ def run(workdir: Workdir, trainers: Sequence[DemoTrainer], device: str, seed: in
     file = workdir.new(STUDY_FILE)
     study.write(file, STUDY, trainers, device, seed, cores)
     commands = [f"nnunet_fess study {verb} {shlex.quote(str(file))}" for verb in ("run", "report")]
-    with _set(environment(workdir.path, cores)):
+    with variables(environment(workdir.path, cores)):  # a study takes nnU-Net's folders from the environment
         print(f"\nTrain and predict: a study, {file}\n  $ {commands[0]}\nIt runs these commands:", flush=True)
         study.show(file)
         print(flush=True)
@@ -168,18 +167,3 @@ def _prepare(workdir: Workdir, shell: Shell, seed: int) -> None:
     cut = ["nnunet_fess", "plans", DATASET, "--cpu", "--patch-size", PATCH]
     shell.run("Cut the plans down to the size of the demo", cut)
     workdir.mark_prepared(made_of(seed))
-
-
-@contextlib.contextmanager
-def _set(variables: Mapping[str, str]) -> Iterator[None]:
-    """A study takes nnU-Net's folders from the environment."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -15,7 +15,7 @@ from typing import Any
 
 from dataset_conversion.splits import SPLITS
 from nnunet_fess import machine
-from nnunet_fess.errors import UserError
+from nnunet_fess.errors import UserError, did_you_mean
 from nnunet_fess.plans import network_without_weights
 from nnunet_fess.processes import programs
 from nnunet_fess.study import nodes, progress
@@ -115,8 +115,8 @@ def _trainers(file: StudyFile, found: Found) -> None:
     for position, trainer in foreign:
         if trainer.given not in known:
             near = difflib.get_close_matches(trainer.given, [*known, *registry().catalogue.losses], n=2, cutoff=0.75)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            found.mistakes.append(f"{file.at(f'trainers.{position}')}: no trainer {trainer.given} in nnU-Net, nor here.{hint}")
+            told = f"no trainer {trainer.given} in nnU-Net, nor here.{did_you_mean(near)}"
+            found.mistakes.append(f"{file.at(f'trainers.{position}')}: {told}")
     for trainer in file.trainers:
         if trainer.ours:
             found.warnings += parse(trainer.name(0)).loss.remarks
@@ -247,7 +247,7 @@ def _disk(file: StudyFile, found: Found) -> None:
         weights = _weights(data.configuration, len(data.dataset_json["channel_names"]), len(data.dataset_json["labels"]))
         model = weights * _MOMENTUM * _CHECKPOINTS * _BYTES
         labels = sum(path.stat().st_size for path in data.truth.glob("*")) if data.truth.is_dir() else 0
-        here = [job for job in jobs(file) if (job.dataset, job.plans) == (data.given, data.plans_name)]
+        here = data.jobs
         recorded = (read_run(file.results, job.id) for job in here)
         done = sum(run is not None and run.status == "finished" for run in recorded)
         needed += (len(here) - done) * (model + labels)

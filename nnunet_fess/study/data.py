@@ -19,7 +19,7 @@ from nnunet_fess.folders import expanded, folder, refuse_overlap
 from nnunet_fess.networks.catalogue import NETWORKS
 from nnunet_fess.plans import Wish, default_name, resolve
 from nnunet_fess.study.config import PatientTable, StudyFile, TestFolders
-from nnunet_fess.study.jobs import Subset, subsets
+from nnunet_fess.study.jobs import Job, Subset, jobs, subsets
 
 # Plans that nnU-Net makes by itself -> the planner that does.
 PLANNERS = {
@@ -220,6 +220,11 @@ class Data:
             key = "folds" if "--fold" in told else "training_sizes" if "--sizes" in told else "dataset"
             hint = " In this file:  patients: {table: FILE.csv} or {regex: …}" if "--patient" in told else ""
             raise UserError(f"{self.file.at(key)}: {told}.{hint}") from error
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The study's runs on this dataset with these plans."""
+        return [job for job in jobs(self.file) if (job.dataset, job.plans) == (self.given, self.plans_name)]
 
     @property
     def who(self) -> Who | None:

@@ -34,6 +34,9 @@ from nnunet_fess.study.steps import PREDICTIONS
 
 WEIGHTS = "weights.json"
 _RIDGE = 1e-6  # of the mean of the members' squares: decides only what the cases leave open
+# What a damaged file of probabilities raises, and what to do then.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_AGAIN = "Remove it and call  study run  again."
 Array = NDArray[np.float64]
 _Merge = tuple[
     str, list[str], str, dict[str, Any], dict[str, Any]
@@ -169,8 +172,8 @@ def _merged(task: _Merge) -> tuple[str, str]:
     reader = plans.image_reader_writer_class()
     try:
         merge_files(paths, output, dataset_json["file_ending"], reader, plans.get_label_manager(dataset_json))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        return name, f"{', '.join(paths)}: one cannot be read: {error}. Remove it and call  study run  again."
+    except _UNREADABLE as error:
+        return name, f"{', '.join(paths)}: one cannot be read: {error}. {_AGAIN}"
     return name, ""
 
 
@@ -255,8 +258,8 @@ def _read(path: Path) -> NDArray[np.float32]:
     try:
         found: NDArray[np.float32] = np.load(path)["probabilities"].astype(np.float32, copy=False)
         return found
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read: {error}. Remove it and call  study run  again.") from error
+    except _UNREADABLE as error:
+        raise UserError(f"{path} cannot be read: {error}. {_AGAIN}") from error
 
 
 def _probabilities(folder: Path, run_id: str) -> dict[str, Path]:

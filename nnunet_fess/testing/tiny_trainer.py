@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from nnunet_fess.plugin import Term
+from nnunet_fess.processes.environment import variables
 from nnunet_fess.trainers import build_from
 from nnunet_fess.trainers.catalogue import BUILT_IN
 
@@ -90,21 +90,13 @@ def tiny_dataset(labels: str = "plain") -> dict[str, Any]:
 @contextmanager
 def tiny_folders(root: Path) -> Iterator[None]:
     """nnU-Net's three folders in here, with a preprocessed dataset of nothing."""
-    before = {name: os.environ.get(name) for name in _FOLDERS}
     for name in _FOLDERS:
         (root / name).mkdir(exist_ok=True)
-        os.environ[name] = str(root / name)
     folder = root / "nnUNet_preprocessed" / "Dataset999_Tiny" / "nnUNetPlans_tiny"
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "case.npz", data=np.zeros(1))  # nnU-Net infers the storage class from what it finds
-    try:
+    with variables({name: str(root / name) for name in _FOLDERS}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def tiny_trainer(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
+from nnunet_fess.errors import did_you_mean
 from nnunet_fess.plugin import Option, Settings, Term, Value
 from nnunet_fess.trainers.catalogue import PREFIX, Catalogue, Loss
 from nnunet_fess.trainers.errors import NameRefused, NotOurs
@@ -128,11 +129,10 @@ def _loss_of(name: str, catalogue: Catalogue) -> tuple[str, Loss]:
         if lower.startswith(base.lower()) and not name[len(base) :][:1].isalpha():
             return base, bases[base]
     meant = _perhaps_meant(name, catalogue)
-    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
     refused = registry().refused
     broken = f" ({len(refused)} of other packages' terms are refused; it says why)" if refused else ""
     raise NotOurs(
-        f"{name} is no trainer of nnunet-fess.{hint} All of them: nnunet_fess trainers{broken}",
+        f"{name} is no trainer of nnunet-fess.{did_you_mean(meant)} All of them: nnunet_fess trainers{broken}",
         meant[0] if len(meant) == 1 else None,
     )
 
