@@ -4,6 +4,7 @@ A spatial loss is called with (net_output, target), a feature loss with embeddin
 and shapes that all spatial losses share; `SumsLoss` and `VoxelLoss` are the two families to derive a new one from.
 """
 
+from nnunet_fess.losses.cc_dice import CCDiceLoss
 from nnunet_fess.losses.contour_weighted import ContourWeightedCrossEntropyLoss
 from nnunet_fess.losses.cross_entropy import CrossEntropyLoss
 from nnunet_fess.losses.cwcd import CWCDLoss
@@ -25,6 +26,7 @@ from nnunet_fess.losses.loss_sum import DiceFocalLoss, DiceTopKLoss, GDLFocalLos
 from nnunet_fess.losses.maps.contour import Contour, contour_map
 from nnunet_fess.losses.maps.distance import distance_to_border, distance_transform
 from nnunet_fess.losses.maps.region_wise import active_contour_map, boundary_map, rrw_map
+from nnunet_fess.losses.maps.voronoi import voronoi_cells
 from nnunet_fess.losses.region_wise import RegionWiseLoss
 from nnunet_fess.losses.separable_dice import SeparableDiceLoss
 from nnunet_fess.losses.spatial import SpatialLoss
@@ -35,6 +37,7 @@ from nnunet_fess.losses.voxel_loss import VoxelLoss
 from nnunet_fess.losses.weighted_cross_entropy import WeightedCrossEntropyLoss
 
 __all__ = [
+    "CCDiceLoss",
     "CWCDLoss",
     "Contour",
     "ContourWeightedCrossEntropyLoss",
@@ -72,4 +75,5 @@ __all__ = [
     "nt_xent_loss",
     "rrw_map",
     "sup_con_loss",
+    "voronoi_cells",
 ]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-def one_minus_dice(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) -> Tensor:
-    """Mean of 1 - (2·hit + ε) / (predicted + actual + ε) over all entries, without that difference.
+def dice_complement(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) -> Tensor:
+    """1 - (2·hit + ε) / (predicted + actual + ε) of every entry, without that difference.
 
     Args:
         hit: Σ p·g, any shape.
@@ -29,7 +29,12 @@ def one_minus_dice(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) ->
     """
     # A subnormal sum has no digits left: it is 0.
     astray = F.threshold(missed + false, torch.finfo(hit.dtype).tiny, 0.0)
-    return (astray / (2 * hit + astray + smooth)).mean()
+    return astray / (2 * hit + astray + smooth)
+
+
+def one_minus_dice(hit: Tensor, missed: Tensor, false: Tensor, smooth: float) -> Tensor:
+    """Mean of `dice_complement` over all entries."""
+    return dice_complement(hit, missed, false, smooth).mean()
 
 
 class DiceLoss(SumsLoss):

@@ -69,7 +69,8 @@ class SpatialLoss(nn.Module):
         """What the loss draws of the target alone, by name; nothing if all voxels are alike to it.
 
         Returns:
-            each (B, 1, *spatial), or (B, C, *spatial) where the channels differ, on the target's device, without gradient.
+            each (B, 1, *spatial), or where the channels differ (B, C, *spatial), or without that of the background, on the
+            target's device, without gradient.
             `nnunet_fess preview` shows them.
         """
         return {}

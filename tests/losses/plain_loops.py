@@ -83,3 +83,20 @@ def weighted_cross_entropy(logits: np.ndarray, labels: np.ndarray, weight: np.nd
     probability = softmax(logits)
     terms = [-weight[i] * math.log(probability[(labels[i], *i)]) for i in voxels(labels.shape)]
     return sum(terms) / len(terms)
+
+
+def components(mask: np.ndarray) -> np.ndarray:
+    """Numbers of the connected components, 0 outside, by walking from voxel to voxel; corners touch."""
+    numbers, count = np.zeros(mask.shape, int), 0
+    for start in map(tuple, np.argwhere(mask)):
+        if numbers[start]:
+            continue
+        count += 1
+        stack = [start]
+        while stack:
+            here = stack.pop()
+            if not all(0 <= i < n for i, n in zip(here, mask.shape, strict=True)) or not mask[here] or numbers[here]:
+                continue
+            numbers[here] = count
+            stack += [tuple(np.add(here, step)) for step in itertools.product((-1, 0, 1), repeat=mask.ndim)]
+    return numbers

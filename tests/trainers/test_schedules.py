@@ -111,6 +111,7 @@ def test_a_map_alone_is_a_trainer_and_the_unstable_ones_are_told():
         "DiceTopK",
         "DiceFocal",
         "GDLFocal",
+        "CCDice",
     ],
 )
 def test_every_new_term_is_built_and_trains(name):

@@ -103,7 +103,7 @@ def _of_one(array: np.ndarray, spacing: Sequence[float], cap2: float, to_border:
     if far <= 65025 and far + min(far, max(lengths) ** 2) <= 65535:
         squared = _square(line(array, alike[0]), far)
         for axis in alike[1:]:
-            _add_axis(squared, array, axis, 1, far, line if to_border else None)
+            add_axis(squared, array, axis, 1, far, line if to_border else None)
         if not others:
             return squared, unit2
         values = squared.astype(np.float32)
@@ -113,7 +113,7 @@ def _of_one(array: np.ndarray, spacing: Sequence[float], cap2: float, to_border:
         others = [*alike[1:], *others]
         values = _square(line(array, alike[0]), math.inf, unit2)
     for axis in others:
-        _add_axis(values, array, axis, spacing[axis] ** 2, cap2, line if to_border else None)
+        add_axis(values, array, axis, spacing[axis] ** 2, cap2, line if to_border else None)
     return values, 1.0
 
 
@@ -175,7 +175,7 @@ def _line_to_border(labels: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(steps, 0, axis)
 
 
-def _add_axis(
+def add_axis(
     squared: np.ndarray,
     array: np.ndarray,
     axis: int,

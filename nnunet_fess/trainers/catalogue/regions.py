@@ -152,6 +152,13 @@ def gdl_focal(settings: Settings, host: Host) -> nn.Module:
     return GDLFocalLoss(**host.dice)
 
 
+def cc_dice(settings: Settings, host: Host) -> nn.Module:
+    """Component-balanced Dice and cross entropy."""
+    from nnunet_fess.losses.cc_dice import CCDiceLoss
+
+    return CCDiceLoss(**host.grid, **host.dice)
+
+
 def _contour(settings: Settings, host: Host) -> dict[str, Any]:
     in_voxels = settings.has("erosions")
     width = {"iterations": settings.whole("erosions")} if in_voxels else {"thickness_mm": settings.number("mm"), **host.grid}
@@ -177,4 +184,5 @@ TERMS = (
     RegionTerm("DiceTopK", "Dice + TopK", dice_top_k),
     RegionTerm("DiceFocal", "Dice + focal", dice_focal),
     RegionTerm("GDLFocal", "generalised Dice + focal", gdl_focal),
+    RegionTerm("CCDice", "half Dice + cross entropy, half the same with every connected component counting alike", cc_dice),
 )
