@@ -27,6 +27,7 @@ from nnunet_fess.trainers import checkpoints
 from nnunet_fess.trainers.checkpoints import Checkpoint
 from nnunet_fess.trainers.components import FEATURE, REJECTED, SHARE, SPATIAL, last_epoch
 from nnunet_fess.trainers.composed_loss import ComposedLoss
+from nnunet_fess.trainers.cutmix import CutMix
 from nnunet_fess.trainers.deep_supervision import has_deep_supervision, has_switch
 from nnunet_fess.trainers.description import describe
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap, unwrapped
@@ -37,11 +38,11 @@ from nnunet_fess.trainers.mixed_precision import train_in_bfloat16
 from nnunet_fess.trainers.naming import TrainerName
 from nnunet_fess.trainers.not_finite import NotFinite
 from nnunet_fess.trainers.registry import registry
-from nnunet_fess.trainers.seeding import RepeatableAugmenter, seed_everything
+from nnunet_fess.trainers.seeding import RepeatableAugmenter, seed_everything, seed_of
 from nnunet_fess.trainers.terms import feature_loss, spatial_loss
 from nnunet_fess.trainers.workers import TellingAugmenter, workers_made_by
 
-_TRAIN, _VALIDATE = 1, 2
+_TRAIN, _VALIDATE, _MIX = 1, 2, 3
 _PATIENCE = 10.0  # seconds for another process to finish a small file
 # Options that replace a number of nnU-Net's.
 _LENGTHS = {
@@ -81,6 +82,7 @@ class ComposedTrainer(nnUNetTrainer):
         self._gradient_share = 0.0
         self._said_no_feature = False
         self._not_finite = NotFinite()
+        self._cutmix = CutMix(name.settings.number("cutmix")) if name.settings.has("cutmix") else None
 
     @property
     def _in_use(self) -> dict[str, Any]:
@@ -243,6 +245,8 @@ class ComposedTrainer(nnUNetTrainer):
             self.print_to_log_file(f"WARNING: {remark}")
         if self.local_rank == 0:
             checkpoints.tidy(Path(self.output_folder))
+        if self._cutmix is not None and self.batch_size < 2:
+            self.print_to_log_file("WARNING: _cutmix does nothing: it mixes the patches of a batch, and a batch has one here.")
         feature, batch = self._feature, self.configuration_manager.batch_size
         if feature is not None and batch < feature.smallest_batch:
             self._say_no_feature(f"A batch has {batch} patch(es), and the term needs {feature.smallest_batch} or more")
@@ -251,10 +255,14 @@ class ComposedTrainer(nnUNetTrainer):
         """Start the epoch's training part, on streams of its own when seeded."""
         super().on_train_epoch_start()
         self._reseed(self.dataloader_train, _TRAIN)
+        if self._cutmix is not None and self._seed is not None:
+            self._cutmix.reseed(seed_of(self._seed, self.current_epoch, _MIX, self.local_rank))
         self._first_step = True
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step; before the first of an epoch, a look at how much of the gradient is the feature term's."""
+        if self._cutmix is not None:
+            batch = self._cutmix(self._on_device(batch))
         if self._first_step and self._feature is not None:
             self._gradient_share = self._look_at_gradient_share(batch)
         self._first_step = False
@@ -265,11 +273,18 @@ class ComposedTrainer(nnUNetTrainer):
         return result
 
     def _look_at_gradient_share(self, batch: dict[str, Any]) -> float:
-        image, target = batch["data"].to(self.device), batch["target"]
-        target = [scale.to(self.device) for scale in target] if isinstance(target, list) else target.to(self.device)
+        batch = self._on_device(batch)
         with torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext():
             assert self._composed is not None
-            return self._composed.feature_gradient_share(unwrapped(self.network)(image), target)
+            return self._composed.feature_gradient_share(unwrapped(self.network)(batch["data"]), batch["target"])
+
+    def _on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
+        def move(values: torch.Tensor) -> torch.Tensor:
+            return values.to(self.device, non_blocking=True)
+
+        target = batch["target"]
+        moved = [move(scale) for scale in target] if isinstance(target, list) else move(target)
+        return {**batch, "data": move(batch["data"]), "target": moved}
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Close the epoch's row of loss components."""

@@ -12,9 +12,14 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from nnunet_fess.trainers.workers import InWorker, batch_of
 
 
+def seed_of(*entropy: int) -> int:
+    """One seed of a tuple such as (seed, epoch, phase): any two tuples give independent streams."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
 def seed_everything(*entropy: int) -> None:
-    """Seed Python, numpy and torch from a tuple such as (seed, epoch, phase): any two tuples give independent streams."""
-    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    """Seed Python, numpy and torch, see `seed_of`."""
+    state = seed_of(*entropy)
     random.seed(state)
     np.random.seed(state)
     torch.manual_seed(state)

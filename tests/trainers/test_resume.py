@@ -78,6 +78,11 @@ def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, 
     assert two_and_two_epochs(make_trainer, name)["nnunet_fess"]["feature"]["state"]
 
 
+@pytest.mark.parametrize("control", ["cutmix0p5"])
+def test_two_and_two_epochs_with_a_control_equal_four(make_trainer, dataset, control):
+    two_and_two_epochs(make_trainer, f"nnUNetTrainerDice_4epochs_3iters_2valiters_seed5_{control}")
+
+
 @pytest.mark.parametrize("schedule", ["balanced", pytest.param("cosine", marks=pytest.mark.slow)])
 def test_the_weights_of_region_and_map_go_on_as_they_were(make_trainer, dataset, schedule):
     two_and_two_epochs(make_trainer, f"nnUNetTrainerRRWDiceCE_{schedule}_4epochs_3iters_2valiters_seed5")

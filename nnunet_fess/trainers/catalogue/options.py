@@ -5,7 +5,7 @@ The order is that of suffixes in a name; a new option takes any place here, it m
 
 from __future__ import annotations
 
-from nnunet_fess.plugin import Option, at_least, between
+from nnunet_fess.plugin import Accepts, Option, at_least, between
 
 # Two options share a name: with a feature term λ is its share against the spatial loss, without one SDL's of the contour.
 LAMBDA = Option(
@@ -113,6 +113,14 @@ EVERYWHERE: tuple[Option, ...] = (
         False,
         "no mirroring, neither in augmentation nor at prediction",
         "switch",
+        everywhere=True,
+    ),
+    Option(
+        "cutmix",
+        "cutmixX",
+        None,
+        "a control, no loss: probability that a step pastes a box of another patch of the batch into each (CutMix)",
+        accepts=Accepts(lambda value: 0 < value <= 1, "more than 0, at most 1"),
         everywhere=True,
     ),
 )
