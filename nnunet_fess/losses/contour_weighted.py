@@ -9,6 +9,7 @@ from torch import Tensor
 from nnunet_fess.losses import released
 from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
 from nnunet_fess.losses.maps.contour import Contour
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.sums import ClassSums
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
 def check_contour_weight(contour_weight: float) -> None:
     """Raise ValueError if contour voxels would weigh less than others."""
-    if not contour_weight >= 0:
-        raise ValueError(f"contour_weight must not be negative. Got: {contour_weight}")
+    check_number("contour_weight", contour_weight, least=0)
 
 
 def contour_weight_map(contour: Tensor, contour_weight: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from nnunet_fess.losses.maps.region_wise import half_diagonal, signed_distance
-from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
+from nnunet_fess.losses.maps.spacing import check_cap, check_spacing, grid_spacing
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import VoxelLoss
@@ -53,8 +53,7 @@ class DistanceLoss(VoxelLoss):
     ) -> None:
         super().__init__(**common)
         check_spacing(spacing, patch_size)
-        if cap is not None and not cap > 0:
-            raise ValueError(f"cap must be positive. Got: {cap}")
+        check_cap(cap)
         self.spacing = spacing
         self.patch_size = patch_size
         self.cap = cap

@@ -11,6 +11,7 @@ from torch import Tensor
 from nnunet_fess.losses.maps.class_balance import class_balance
 from nnunet_fess.losses.maps.distance import distances_to_two_nearest
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
@@ -59,10 +60,8 @@ class DistanceWeightedCrossEntropyLoss(VoxelLoss):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        if not w0 >= 0:
-            raise ValueError(f"w0 must not be negative. Got: {w0}")
-        if not sigma > 0:
-            raise ValueError(f"sigma must be positive. Got: {sigma}")
+        check_number("w0", w0, least=0)
+        check_number("sigma", sigma, above=0)
         check_spacing(spacing, patch_size)
         self.w0 = w0
         self.sigma = sigma

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nnunet_fess.losses import released
 from nnunet_fess.losses.dice import DiceLoss
 from nnunet_fess.losses.feature.fess_contrastive import FESSContrastiveLoss
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Convention, parse_target
 
@@ -52,8 +53,7 @@ class FESSLoss(nn.Module):
         **common: Unpack[Common],
     ) -> None:
         super().__init__()
-        if not 0 <= dice_weight <= 1:
-            raise ValueError(f"dice_weight must be between 0 and 1. Got: {dice_weight}")
+        check_number("dice_weight", dice_weight, least=0, most=1)
         self.dice_weight = dice_weight
         self.dice = DiceLoss(convention, batch_dice=batch_dice, smooth=smooth, **common)
         self.contrastive = FESSContrastiveLoss(temperature, learning_rate, distributed=self.dice.distributed)

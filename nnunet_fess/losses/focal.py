@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
 
@@ -36,7 +37,8 @@ class FocalLoss(VoxelLoss):
 
     def __init__(self, gamma: float = 2.0, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        if not (gamma == 0 or gamma >= 1):
+        check_number("gamma", gamma, least=0)
+        if 0 < gamma < 1:
             raise ValueError(f"gamma must be 0 or at least 1. Got: {gamma}")
         self.gamma = gamma
 

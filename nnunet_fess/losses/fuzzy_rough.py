@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nnunet_fess.losses.distance_loss import DistanceLoss, DistanceOptions
 from nnunet_fess.losses.hausdorff import predicted_target
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import Voxels
 
@@ -38,8 +39,7 @@ class FuzzyRoughLoss(DistanceLoss):
 
     def __init__(self, alpha: float = 1.0, prediction_field: bool = False, **options: Unpack[DistanceOptions]) -> None:
         super().__init__(**options)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive. Got: {alpha}")
+        check_number("alpha", alpha, above=0)
         self.alpha = alpha
         self.prediction_field = prediction_field
 

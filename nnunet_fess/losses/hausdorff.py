@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.distance_loss import DistanceLoss, DistanceOptions
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import Voxels
 
@@ -38,8 +39,7 @@ class HausdorffDTLoss(DistanceLoss):
 
     def __init__(self, power: float = 2.0, one_sided: bool = False, **options: Unpack[DistanceOptions]) -> None:
         super().__init__(**options)
-        if not power >= 0:
-            raise ValueError(f"power must not be negative. Got: {power}")
+        check_number("power", power, least=0)
         self.power = power
         self.one_sided = one_sided
 

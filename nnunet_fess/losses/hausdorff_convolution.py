@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.distance_loss import DistanceLoss, DistanceOptions
+from nnunet_fess.losses.numbers import check_number, check_numbers
 from nnunet_fess.losses.voxel_loss import Voxels
 
 if TYPE_CHECKING:
@@ -42,12 +43,9 @@ class HausdorffCVLoss(DistanceLoss):
         self, power: float = 2.0, radii: Sequence[float] = (3, 6, 9, 12, 15, 18), **options: Unpack[DistanceOptions]
     ) -> None:
         super().__init__(**options)
-        if not power >= 0:
-            raise ValueError(f"power must not be negative. Got: {power}")
-        if not radii or not all(radius > 0 for radius in radii):
-            raise ValueError(f"radii must be positive. Got: {tuple(radii)}")
+        check_number("power", power, least=0)
         self.power = power
-        self.radii = tuple(radii)
+        self.radii = check_numbers("radii", radii, above=0)
 
     def formula(self, voxels: Voxels, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Σ r^α (errors where balls fit)."""

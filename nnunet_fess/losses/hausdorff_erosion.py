@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
 
@@ -46,10 +47,9 @@ class HausdorffERLoss(VoxelLoss):
         self, power: float = 2.0, erosions: int = 10, base: float = 1.0, stretch: bool = False, **common: Unpack[Common]
     ) -> None:
         super().__init__(**common)
-        if not power >= 0 or not base >= 0:
-            raise ValueError(f"power and base must not be negative. Got: {power}, {base}")
-        if not erosions >= 1:
-            raise ValueError(f"erosions must be at least 1. Got: {erosions}")
+        check_number("power", power, least=0)
+        check_number("base", base, least=0)
+        check_number("erosions", erosions, least=1, whole=True)
         self.power = power
         self.erosions = erosions
         self.base = base

@@ -11,6 +11,7 @@ from nnunet_fess.losses import released
 from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
 from nnunet_fess.losses.dice import one_minus_dice
 from nnunet_fess.losses.maps.contour import Contour
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.sums import ClassSums
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def separable_dice(sums: ClassSums, contour_fraction: float, smooth: float) -> d
 
 def check_contour_fraction(contour_fraction: float) -> None:
     """Raise ValueError unless in 0 … 1."""
-    if not 0 <= contour_fraction <= 1:
-        raise ValueError(f"contour_fraction must be between 0 and 1. Got: {contour_fraction}")
+    check_number("contour_fraction", contour_fraction, least=0, most=1)
 
 
 class SeparableDiceLoss(ContourLoss):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common, SpatialLoss
 from nnunet_fess.losses.sums import ClassSums, class_sums
 from nnunet_fess.losses.target import Convention, Target, check_convention
@@ -45,8 +46,7 @@ class SumsLoss(SpatialLoss):
     ) -> None:
         super().__init__(**common)
         check_convention(convention)
-        if not smooth >= 1e-6:
-            raise ValueError(f"smooth must be at least 1e-6. Got: {smooth}")
+        check_number("smooth", smooth, least=1e-6)
         self.convention = convention
         self.batch_dice = batch_dice
         self.smooth = smooth

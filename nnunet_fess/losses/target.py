@@ -88,8 +88,6 @@ def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = 
             f"target must have the batch size and the spatial shape of net_output {tuple(net_output.shape)}. "
             f"Got: {tuple(target.shape)}"
         )
-    if target.layout != torch.strided:
-        raise ValueError(f"target must be dense, as of target.to_dense(). Got: {target.layout}")
     if target.device != net_output.device and net_output.device.type != "meta":  # of meta, the shape alone is asked for
         raise ValueError(f"target must be on the device of net_output, {net_output.device}. Got: {target.device}")
     masks = target.shape[1]
@@ -129,14 +127,18 @@ def _labels(target: Tensor, channels: int, valid: Tensor | None) -> Target:
 
 
 def readable(target: Tensor) -> Tensor:
-    """The target in a dtype that torch can compare, which uint16, uint32 and uint64 are not.
+    """The target in a dtype that torch can compare, which uint16, uint32, uint64 and the floats of 8 bits are not.
 
     Raises:
-        ValueError: not a tensor, complex numbers.
+        ValueError: not a dense tensor, complex numbers.
     """
     _check_tensor("target", target)
     if target.is_complex():
         raise ValueError(f"target must have a real dtype. Got: {target.dtype}")
+    if target.layout != torch.strided:
+        raise ValueError(f"target must be dense, as of target.to_dense(). Got: {target.layout}")
+    if target.is_floating_point() and target.element_size() == 1:
+        return target.float()
     if target.dtype in _UNSIGNED:
         return target.to(torch.int32 if target.dtype == torch.uint16 else torch.int64)
     return target

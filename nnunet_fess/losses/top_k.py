@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.feature.gather import gather_over_ranks
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
 
@@ -35,8 +36,7 @@ class TopKLoss(VoxelLoss):
 
     def __init__(self, k: float = 10.0, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        if not 0 < k <= 100:
-            raise ValueError(f"k must be more than 0 and at most 100 per cent. Got: {k}")
+        check_number("k", k, above=0, most=100)
         self.k = k
 
     def formula(self, voxels: Voxels, maps: dict[str, Tensor]) -> dict[str, Tensor]:

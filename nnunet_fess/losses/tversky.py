@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss
@@ -49,8 +50,8 @@ class TverskyLoss(SumsLoss):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(batch_dice=batch_dice, smooth=smooth, **common)
-        if not (alpha > 0 and beta > 0):
-            raise ValueError(f"alpha and beta must be positive. Got: {alpha}, {beta}")
+        for value in (alpha, beta):
+            check_number("alpha and beta", value, above=0)
         self.alpha = alpha
         self.beta = beta
 
@@ -95,8 +96,7 @@ class FocalTverskyLoss(TverskyLoss):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(alpha, beta, batch_dice=batch_dice, smooth=smooth, **common)
-        if not gamma > 0:
-            raise ValueError(f"gamma must be positive. Got: {gamma}")
+        check_number("gamma", gamma, above=0)
         self.gamma = gamma
 
     def formula(self, sums: ClassSums) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.maps.class_balance import class_balance
+from nnunet_fess.losses.numbers import check_numbers
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
@@ -36,9 +37,7 @@ class WeightedCrossEntropyLoss(VoxelLoss):
 
     def __init__(self, class_weights: Sequence[float] | None = None, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        if class_weights is not None and not (class_weights and all(weight > 0 for weight in class_weights)):
-            raise ValueError(f"class_weights must be positive. Got: {tuple(class_weights)}")
-        self.class_weights = None if class_weights is None else tuple(class_weights)
+        self.class_weights = None if class_weights is None else check_numbers("class_weights", class_weights, above=0)
 
     def maps(self, target: Target) -> dict[str, Tensor]:
         """The weight w of every voxel."""

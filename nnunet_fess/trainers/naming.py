@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -62,7 +62,9 @@ class TrainerName:
         """What a user should know about values that are allowed and rarely meant, such as λ = 0."""
         settings = self.settings
         said = [text for option in self.loss.options for value, text in option.remarks if settings[option.key] == value]
-        return [*self.loss.remarks, *said]
+        blended = self.loss.map is not None and self.loss.region is not None
+        left = replace(self.loss, region=None) if blended and settings["alpha"] == 0 else self.loss  # what counts
+        return [*left.remarks, *said]
 
     def __getitem__(self, key: str) -> Value | None:
         """The value of an option, spelt out or default."""

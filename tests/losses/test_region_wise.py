@@ -58,6 +58,36 @@ def test_an_absent_class_and_one_that_fills_the_patch_have_finite_maps(make):
     assert all(len(channel.unique()) == 1 for channel in drawn[0]), "a patch border is no organ border"
 
 
+@pytest.mark.parametrize("make", [rrw_map, boundary_map, active_contour_map])
+@pytest.mark.parametrize(
+    ("labels", "classes", "spacing", "found"),
+    [
+        (torch.zeros(1, 1, 4, 5), 3, (1.0,), r"spacing.*each axis of \(4, 5\). Got: \(1.0,\)"),
+        (torch.zeros(1, 1, 4, 5), 3, (1.0, math.inf), r"spacing must be positive and finite.*Got: \(1.0, inf\)"),
+        (torch.zeros(1, 1, 4, 5), 3, 1.0, r"spacing must be several numbers.*Got: 1.0"),
+        (torch.zeros(1, 1, 4, 5), 3.5, None, r"num_classes must be a whole number\. Got: 3\.5"),
+        (torch.zeros(1, 1, 4, 5), 0, None, r"num_classes must be at least 1\. Got: 0"),
+        (np.zeros((1, 1, 4, 5)), 3, None, r"target must be one torch\.Tensor.*Got: ndarray"),
+        (torch.zeros(1, 1, 4, 5).to_sparse(), 3, None, r"target must be dense.*Got: torch\.sparse_coo"),
+        (torch.zeros(1, 1, 4, 5) + 1j, 3, None, r"target must have a real dtype.*Got: torch\.complex64"),
+        (torch.zeros(1, 1, 4, 0), 3, None, r"target must be a label map.*of voxels.*Got: \(1, 1, 4, 0\)"),
+        (torch.full((1, 1, 4, 5), 3), 3, None, r"must not exceed 2.*Got: 3"),
+    ],
+)
+def test_a_map_says_what_it_cannot_be_drawn_of(make, labels, classes, spacing, found):
+    with pytest.raises(ValueError, match=found):
+        make(labels, classes, spacing)
+
+
+@pytest.mark.parametrize("make", [rrw_map, boundary_map, active_contour_map])
+def test_a_map_does_not_depend_on_the_labels_dtype(make):
+    labels = torch.randint(0, 3, (2, 1, 5, 7))
+    drawn = make(labels, 3, (2.0, 0.7))
+    for dtype in (torch.uint8, torch.uint16, torch.float16, torch.float64, torch.float8_e4m3fn):
+        assert torch.equal(make(labels.to(dtype), 3, (2.0, 0.7)), drawn)
+    assert make(labels[:0], 3).shape == (0, 3, 5, 7)
+
+
 def test_inside_a_class_its_own_map_is_the_least(small):
     for make in (rrw_map, boundary_map, active_contour_map):
         drawn = make(small[1], 3)

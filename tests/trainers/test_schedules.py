@@ -91,6 +91,13 @@ def test_a_map_alone_is_a_trainer_and_the_unstable_ones_are_told():
     assert parse("nnUNetTrainerBoundaryDiceCE_gradual").remarks == []
 
 
+def test_a_share_of_nothing_is_told_and_leaves_a_loss_that_is_alone():
+    assert [text[:5] for text in parse("nnUNetTrainerRRWDice_alpha0").remarks] == ["α = 0"]
+    assert [text[:5] for text in parse("nnUNetTrainerRRWDice_alpha1").remarks] == ["α = 1"]
+    assert [text[:14] for text in parse("nnUNetTrainerBoundaryDice_alpha0").remarks] == ["Boundary alone", "α = 0: the reg"]
+    assert parse("nnUNetTrainerBoundaryDice_alpha0p1").remarks == []
+
+
 @pytest.mark.parametrize(
     "name",
     [

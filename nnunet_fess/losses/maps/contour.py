@@ -14,6 +14,7 @@ from torch import Tensor
 from nnunet_fess.losses.blocks import in_threads, undivided
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing, voxels_at_least_one
 from nnunet_fess.losses.maps.windows import windowed_max, windowed_or
+from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.target import Convention, Target, check_convention, check_labels, readable
 
 
@@ -126,10 +127,9 @@ class Contour:
         """Check the options."""
         check_convention(self.convention)
         check_spacing(self.spacing, self.patch_size)
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1. Got: {self.iterations}")
-        if self.thickness_mm is not None and not self.thickness_mm > 0:
-            raise ValueError(f"thickness_mm must be positive. Got: {self.thickness_mm}")
+        check_number("iterations", self.iterations, least=1, whole=True)
+        if self.thickness_mm is not None:
+            check_number("thickness_mm", self.thickness_mm, above=0)
         if self.thickness_mm is not None and self.spacing is None:
             raise ValueError(f"a thickness in mm needs the spacing in mm per axis. Got: spacing={self.spacing}")
 

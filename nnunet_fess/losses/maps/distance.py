@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.maps.lower_envelope import squared_distances, squared_distances_to_two
+from nnunet_fess.losses.maps.spacing import check_cap, check_spacing
 
 # Values that one pass on a GPU lays out at a time.
 _CHUNK = 1 << 26
@@ -86,15 +87,14 @@ def distances_to_two_nearest(masks: Tensor, reach: float, spacing: Sequence[floa
 @torch.no_grad()
 def _distances(arrays: Tensor, spacing: Sequence[float] | None, cap: float | None, to_border: bool) -> Tensor:
     axes = arrays.ndim - 2
+    if not torch.compiler.is_compiling():
+        check_spacing(spacing, None)
+        check_cap(cap)
     spacing = [1.0] * axes if spacing is None else [float(step) for step in spacing]
     if axes not in (2, 3) or len(spacing) != axes:
         raise ValueError(
             f"(B, C, *spatial) with 2 or 3 axes, each with a spacing, was expected. Got: {tuple(arrays.shape)}, {spacing}"
         )
-    if not all(step > 0 and math.isfinite(step) for step in spacing):
-        raise ValueError(f"spacing must be positive on every axis. Got: {tuple(spacing)}")
-    if cap is not None and not cap > 0:
-        raise ValueError(f"cap must be positive. Got: {cap}")
     return _squared(arrays, spacing, math.inf if cap is None else float(cap), to_border).sqrt_()
 
 

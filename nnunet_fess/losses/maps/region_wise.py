@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.maps.distance import distance_to_border, distance_transform
-from nnunet_fess.losses.target import Target, check_labels
+from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
+from nnunet_fess.losses.numbers import check_number
+from nnunet_fess.losses.target import Target, check_labels, readable
 
 
 def boundary_map(target: Tensor, num_classes: int, spacing: Sequence[float] | None = None) -> Tensor:
@@ -34,7 +36,7 @@ def boundary_map(target: Tensor, num_classes: int, spacing: Sequence[float] | No
 
     Source: Kervadec et al. 2019, arXiv 1812.07032, and Valverde & Tohka 2022, arXiv 2108.01405.
     """
-    return signed_distance(_label_target(target, num_classes), spacing)
+    return signed_distance(_label_target(target, num_classes, spacing), spacing)
 
 
 def rrw_map(target: Tensor, num_classes: int, spacing: Sequence[float] | None = None) -> Tensor:
@@ -57,7 +59,7 @@ def rrw_map(target: Tensor, num_classes: int, spacing: Sequence[float] | None = 
 
     Source: Valverde & Tohka 2022, arXiv 2108.01405, equation of RRW.
     """
-    return rectified_region_wise(_label_target(target, num_classes), spacing)
+    return rectified_region_wise(_label_target(target, num_classes, spacing), spacing)
 
 
 def active_contour_map(target: Tensor, num_classes: int, spacing: Sequence[float] | None = None) -> Tensor:
@@ -66,15 +68,15 @@ def active_contour_map(target: Tensor, num_classes: int, spacing: Sequence[float
     Args:
         target: see `boundary_map`.
         num_classes: C.
-        spacing: as the others take it; nothing is measured here.
+        spacing: as the others take and check it; nothing is measured here.
 
     Returns:
         float32 (B, C, *spatial).
 
     Raises:
-        ValueError: ill shape or labels.
+        ValueError: ill shape, labels or spacing.
     """
-    return active_contour(_label_target(target, num_classes))
+    return active_contour(_label_target(target, num_classes, spacing))
 
 
 def half_diagonal(shape: Sequence[int], spacing: Sequence[float] | None) -> float:
@@ -143,9 +145,12 @@ def _inside(target: Target, spacing: Sequence[float] | None, cap: float | None, 
     return outside  # a region's border is the same from either side
 
 
-def _label_target(target: Tensor, num_classes: int) -> Target:
-    if target.ndim not in (4, 5) or target.shape[1] != 1:
-        raise ValueError(f"target must be a label map (B, 1, *spatial) in 2-D or 3-D. Got: {tuple(target.shape)}")
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1. Got: {num_classes}")
+def _label_target(target: Tensor, num_classes: int, spacing: Sequence[float] | None) -> Target:
+    target = readable(target)
+    if target.ndim not in (4, 5) or target.shape[1] != 1 or 0 in target.shape[2:]:
+        raise ValueError(f"target must be a label map (B, 1, *spatial) of voxels in 2-D or 3-D. Got: {tuple(target.shape)}")
+    check_number("num_classes", num_classes, least=1, whole=True)
+    if spacing is not None:
+        check_spacing(spacing, None)
+        grid_spacing(spacing, None, target.shape[2:])  # one for each axis
     return Target(check_labels(target, num_classes - 1).long(), None, is_label_map=True, num_classes=num_classes)

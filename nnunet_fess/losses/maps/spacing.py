@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nnunet_fess.losses.numbers import check_number, check_numbers
+
 
 def check_spacing(spacing: Sequence[float] | None, patch_size: Sequence[int] | None) -> None:
-    """Raise ValueError unless the spacing is positive and the patch it belongs to, if any, has as many axes."""
-    if spacing is not None and not all(s > 0 and math.isfinite(s) for s in spacing):
-        raise ValueError(f"spacing must be positive on every axis. Got: {tuple(spacing)}")
+    """Raise ValueError unless the spacing is positive and the patch it belongs to, if any, has voxels on as many axes."""
+    if spacing is not None:
+        check_numbers("spacing", spacing, " on every axis", above=0)
+    if patch_size is not None:
+        check_numbers("patch_size", patch_size, " on every axis", least=1)
     if patch_size is not None and (spacing is None or len(spacing) != len(patch_size)):
         raise ValueError(f"patch_size {tuple(patch_size)} must have a spacing per axis. Got: {spacing}")
+
+
+def check_cap(cap: float | None) -> None:
+    """Raise ValueError unless there is no cap or a positive length; an infinite one is none."""
+    if cap != math.inf and cap is not None:
+        check_number("cap", cap, above=0)
 
 
 def grid_spacing(spacing: Sequence[float], patch_size: Sequence[int] | None, spatial_shape: Sequence[int]) -> tuple[float, ...]:

@@ -37,6 +37,10 @@ ALPHA = Option(
     "α: share of the region's loss, the map's gets the rest",
     accepts=between(0, 1),
     excludes=frozenset({"equal", "gradual", "linear", "step", "cosine", "balanced"}),
+    remarks=(
+        (0, "α = 0: the region's loss counts nothing and is not computed. The map alone is a trainer, too."),
+        (1, "α = 1: the map counts nothing and is not drawn. The region's loss alone is a trainer, too, and a faster one."),
+    ),
 )
 
 
