@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from nnunet_fess.losses import released
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
 from nnunet_fess.losses.maps.contour import Contour
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.sums import ClassSums
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.maps.class_balance import class_balance
 from nnunet_fess.losses.maps.distance import distances_to_two_nearest
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from nnunet_fess.losses import released
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.dice import DiceLoss
 from nnunet_fess.losses.feature.fess_contrastive import FESSContrastiveLoss
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Convention, parse_target
 

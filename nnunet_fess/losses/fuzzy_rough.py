@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.distance_loss import DistanceLoss, DistanceOptions
 from nnunet_fess.losses.hausdorff import predicted_target
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import Voxels
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number, check_numbers
 from nnunet_fess.losses.distance_loss import DistanceLoss, DistanceOptions
-from nnunet_fess.losses.numbers import check_number, check_numbers
 from nnunet_fess.losses.voxel_loss import Voxels
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nnunet_fess.losses.numbers import check_number
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
 

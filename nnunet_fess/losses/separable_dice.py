@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses import released
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.contour_loss import ContourLoss, ContourLossOptions
 from nnunet_fess.losses.dice import one_minus_dice
 from nnunet_fess.losses.maps.contour import Contour
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.sums import ClassSums
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from nnunet_fess.losses.numbers import check_number
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.spatial import Common, SpatialLoss
 from nnunet_fess.losses.sums import ClassSums, class_sums
 from nnunet_fess.losses.target import Convention, Target, check_convention

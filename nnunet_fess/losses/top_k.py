@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.distributed import sum_over_ranks
 from nnunet_fess.losses.feature.gather import gather_over_ranks
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnunet_fess.losses.numbers import check_number
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.sums import ClassSums
 from nnunet_fess.losses.sums_loss import SumsLoss

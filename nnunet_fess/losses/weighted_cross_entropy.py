@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_numbers
 from nnunet_fess.losses.maps.class_balance import class_balance
-from nnunet_fess.losses.numbers import check_numbers
 from nnunet_fess.losses.spatial import Common
 from nnunet_fess.losses.target import Target
 from nnunet_fess.losses.voxel_loss import VoxelLoss, Voxels

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from nnunet_fess.losses.blocks import in_threads, undivided
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing, voxels_at_least_one
 from nnunet_fess.losses.maps.windows import windowed_max, windowed_or
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.target import Convention, Target, check_convention, check_labels, readable
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.maps.distance import distance_to_border, distance_transform
 from nnunet_fess.losses.maps.spacing import check_spacing, grid_spacing
-from nnunet_fess.losses.numbers import check_number
 from nnunet_fess.losses.target import Target, check_labels, readable
 
 

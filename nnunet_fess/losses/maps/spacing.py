@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nnunet_fess.losses.numbers import check_number, check_numbers
+from nnunet_fess.losses.bounds import check_number, check_numbers
 
 
 def check_spacing(spacing: Sequence[float] | None, patch_size: Sequence[int] | None) -> None:
