@@ -77,7 +77,8 @@ class Written:
     Attributes:
         path: the plans file.
         configuration: as nnU-Net resolves it.
-        kept: the other configurations of the file.
+        kept: the other configurations of the file that stay as they were.
+        following: those that inherit from this one, and have its network now, too.
         gigabytes: of GPU memory by nnU-Net's estimate; None where dataset.json does not tell channels and labels.
         replaced: what an earlier configuration of that name had otherwise; empty if there was none or it was the same.
     """
@@ -85,6 +86,7 @@ class Written:
     path: Path
     configuration: dict[str, Any]
     kept: list[str]
+    following: list[str]
     gigabytes: float | None
     replaced: str = ""
 
@@ -108,6 +110,7 @@ def write(
     if name.casefold() == source.casefold():
         raise UserError(f"--output {name} would overwrite the plans it starts from. Choose another name.")
     checked_name(name)
+    checked_name(source, "--plans", reserved=False)
     refuse_overlap()
     home = find_dataset(dataset, "nnUNet_preprocessed")
     plans = read_plans(home, source, dataset)
@@ -145,13 +148,14 @@ def write(
     gigabytes = _gigabytes(home, resolved)  # builds it: what cannot be built is not written
     if present != made:
         write_json(target, made)
-    kept = [other for other in made["configurations"] if other != configuration]
+    kept = [other for other in made["configurations"] if other not in (configuration, *followers)]
     replaced = _difference(before, own) if before is not None and configuration in _made(present) and before != own else ""
-    return Written(target, resolved, kept, gigabytes, replaced)
+    return Written(target, resolved, kept, followers, gigabytes, replaced)
 
 
 def default_name(source: str, wish: Wish) -> str:
     """The name of the plans if none is given: the source's, the network, CPU."""
+    checked_name(source, "--plans", reserved=False)
     if wish.network is None and not wish.cpu:
         raise UserError("--output must name the plans: with neither --network nor --cpu there is no usual name for them.")
     return source + (wish.network.label if wish.network else "") + ("CPU" if wish.cpu else "")
@@ -186,11 +190,9 @@ def read_plans(home: Path, name: str, dataset: str) -> dict[str, Any]:
     """Plans of a preprocessed dataset.
 
     Raises:
-        UserError: there are none of that name, or the file holds something else.
+        UserError: there are none of that name, it cannot be one, or the file holds something else.
     """
-    if not _NAME.fullmatch(name.removesuffix(".json")):
-        raise UserError(f"--plans {name!r} cannot be the name of plans. It is that of a file in {home}, without .json.")
-    path = home / f"{name.removesuffix('.json')}.json"
+    path = home / f"{checked_name(name, '--plans', reserved=False)}.json"
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in home.glob("*.json") if file.stem.casefold() not in _NOT_PLANS))
         raise UserError(
@@ -277,10 +279,11 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
     patch = list(wish.patch_size or planned["patch_size"])
     if len(patch) != len(planned["patch_size"]):
         raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(planned['patch_size'])}.")
-    if math.prod(patch) > _MOST_VOXELS:
+    batch = wish.batch_size or (2 if wish.cpu else planned["batch_size"])
+    if batch * math.prod(patch) > _MOST_VOXELS:
         raise UserError(
-            f"--patch-size {','.join(map(str, patch))} has {math.prod(patch)} voxels; more than {_MOST_VOXELS} nobody can "
-            "train with."
+            f"{batch} patches of {','.join(map(str, patch))} have {batch * math.prod(patch)} voxels; more than {_MOST_VOXELS} "
+            "nobody can train with. Give a smaller --patch-size or --batch-size."
         )
     if wish.network is not None:
         architecture = wish.network.architecture(patch, cpu=wish.cpu, features=wish.features)
@@ -293,7 +296,6 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
             features=wish.features or (unet.CPU_FEATURES if wish.cpu else None),
             few_convolutions=wish.cpu,
         )
-    batch = wish.batch_size or (2 if wish.cpu else planned["batch_size"])
     return {**own, "batch_size": batch, "patch_size": patch, "architecture": architecture}
 
 

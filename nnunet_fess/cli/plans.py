@@ -70,8 +70,13 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         print(f"replaced: the {args.configuration} that was there, which had {written.replaced}")
     if written.kept:
         print(f"kept as they are: {', '.join(written.kept)}")
+    if written.following:
+        print(f"inherit from it, and change with it: {', '.join(written.following)}")
     if written.gigabytes is not None:
-        print(f"GPU memory by nnU-Net's estimate: {written.gigabytes:.1f} GB")
+        size = f"{written.gigabytes:.1f}" if written.gigabytes >= 0.1 else "less than 0.1"
+        print(f"GPU memory by nnU-Net's estimate: {size} GB")
+    # nnU-Net takes no paths.
+    dataset = args.dataset if args.dataset.isdecimal() else written.path.parent.name
     device = " -device cpu" if args.cpu else ""
-    print(f"use it:  nnUNetv2_train {args.dataset} {args.configuration} 0 -p {name} -tr nnUNetTrainerFESS{device}")
+    print(f"use it:  nnUNetv2_train {dataset} {args.configuration} 0 -p {name} -tr nnUNetTrainerFESS{device}")
     return 0

@@ -43,18 +43,10 @@ def resized(
         raise UserError(f"{architecture['network_class_name']} has no convolutional stages to cut down.")
     if len(patch) != len(network["strides"][0]):
         raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(network['strides'][0])}.")
+    if (wrong := _what_is_wrong(patch, network["strides"])) is not None:
+        raise UserError(f"--patch-size {_text(patch)} {wrong} {_text(_next_that_fits(patch, network['strides']))} works.")
     stages = _stages_that_fit(patch, network["strides"])
     strides = network["strides"][:stages]
-    divisors = [math.prod(stride[axis] for stride in strides) for axis in range(len(patch))]
-    if any(size % divisor for size, divisor in zip(patch, divisors, strict=True)):
-        works = [-(-size // divisor) * divisor for size, divisor in zip(patch, divisors, strict=True)]
-        raise UserError(
-            f"--patch-size {_text(patch)} must be divisible by the network's strides {_text(divisors)}, axis by axis. "
-            f"{_text(works)} is."
-        )
-    if math.prod(size // divisor for size, divisor in zip(patch, divisors, strict=True)) < 2:
-        works = [2 * divisor for divisor in divisors]
-        raise UserError(f"--patch-size {_text(patch)} leaves one voxel of the deepest stage. {_text(works)} works.")
     if features is not None and len(features) > stages and tuple(features) != CPU_FEATURES:
         raise UserError(
             f"--features names {len(features)} stages, and the network has {stages} with a patch of {_text(patch)}. "
@@ -71,6 +63,29 @@ def resized(
     decoder = network["n_conv_per_stage_decoder"]
     network["n_conv_per_stage_decoder"] = [1] * (stages - 1) if few_convolutions else decoder[: stages - 1]
     return architecture
+
+
+def _what_is_wrong(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> str | None:
+    divisors = _divisors(patch, strides)
+    if any(size % divisor for size, divisor in zip(patch, divisors, strict=True)):
+        return f"must be divisible by the network's strides {_text(divisors)}, axis by axis."
+    return "leaves one voxel of the deepest stage." if tuple(patch) == divisors else None
+
+
+def _next_that_fits(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """A larger patch that is taken. What is rounded up may have room for further stages, which divide anew."""
+    fitting = tuple(patch)
+    while _what_is_wrong(fitting, strides) is not None:
+        divisors = _divisors(fitting, strides)
+        up = tuple(-(-size // divisor) * divisor for size, divisor in zip(fitting, divisors, strict=True))
+        fitting = up if up != fitting else tuple(2 * size for size in fitting)
+    return fitting
+
+
+def _divisors(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """What the stages that fit divide each axis by."""
+    fit = strides[: _stages_that_fit(patch, strides)]
+    return tuple(math.prod(stride[axis] for stride in fit) for axis in range(len(patch)))
 
 
 def _stages_that_fit(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from planned import planned_dataset
@@ -21,8 +22,30 @@ def test_says_what_was_written_and_how_to_use_it(home, capsys):
     assert f"wrote {home / 'nnUNetPlansCPU.json'}" in said
     assert "patch [64, 64], batch 2, features [12, 24, 48, 96, 96]" in said
     assert "kept as they are: 3d_lowres, 3d_fullres" in said
-    assert "GPU memory by nnU-Net's estimate: 0." in said
+    assert "inherit from it" not in said
+    assert re.search(r"GPU memory by nnU-Net's estimate: (0\.\d|less than 0\.1) GB", said)
     assert "nnUNetv2_train 517 2d 0 -p nnUNetPlansCPU" in said
+
+
+def test_says_which_configurations_change_with_it(home, capsys):
+    assert main(["plans", "517", "--network", "deeplabv3"]) == 0
+    said = capsys.readouterr().out
+    assert "kept as they are: 2d, 3d_lowres\n" in said
+    assert "inherit from it, and change with it: 3d_cascade_fullres, 3d_fullres_bs4\n" in said
+
+
+def test_a_dataset_given_by_its_folder_is_named_as_nnunet_takes_it(home, capsys):
+    assert main(["plans", str(home), "--cpu"]) == 0
+    assert f"nnUNetv2_train {home.name} 3d_fullres 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "nnUNetPlansCPU"]])
+@pytest.mark.parametrize("plans", ["../x", "/etc/passwd", "nnUNetPlans.json", "", "übel", "a__b"])
+def test_a_wrong_name_of_the_plans_to_start_from_is_blamed_on_its_option(home, capsys, plans, output):
+    before = {path.name for path in home.iterdir()}
+    assert main(["plans", "517", "--cpu", f"--plans={plans}", *output]) == 1
+    assert capsys.readouterr().err.startswith("nnunet_fess plans: --plans ")
+    assert {path.name for path in home.iterdir()} == before
 
 
 def test_cpu_plans_is_the_same(home):
@@ -65,6 +88,7 @@ def test_wrong_arguments_are_told_in_words(home, capsys, arguments, said):
         (["--cpu", "--patch-size", "1,1,1"], "must be divisible"),
         (["--cpu", "--features", "8,8,8,8,8,8,8"], "names 7 stages, and the network has 6"),
         (["--cpu", "-c", "4d"], "no configuration '4d' of their own; there are: 2d, 3d_lowres, 3d_fullres"),
+        (["--cpu", "--batch-size", str(10**12)], "1000000000000 patches of 128,128,128 have"),
         (["--patch-size", "64,64,64"], "--output must name the plans"),
     ],
 )
