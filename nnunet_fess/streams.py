@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import sys
@@ -91,6 +92,26 @@ def print_exactly(text: str) -> None:
             "Set the environment variable PYTHONIOENCODING=utf-8 and try again."
         ) from None
     print(text)
+
+
+@contextlib.contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """What is printed in the block goes to stderr, by Python and by what it calls (C code, other programs) alike.
+
+    For code of others in a command whose output another program reads, such as `--json`.
+    """
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream is closed, or there is none
+            sys.stdout.flush()
+            undo.callback(_put_back, os.dup(1))
+            os.dup2(2, 1)
+        undo.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _put_back(stdout: int) -> None:
+    os.dup2(stdout, 1)
+    os.close(stdout)
 
 
 def progress(items: Iterable[Item], title: str, total: int, unit: str = "case") -> Iterator[Item]:

@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     packages.dependencies,
     packages.torch,
     packages.torchvision,
+    machine.workers,
     packages.nnunet,
     *(partial(places.variable, name) for name in HOLDS),
     places.apart,
@@ -27,7 +28,6 @@ CHECKS: tuple[Check, ...] = (
     trainers.plugins,
     machine.gpu,
     machine.compilation,
-    machine.workers,
     machine.output,
 )
 
@@ -37,7 +37,12 @@ def examine(checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
     for check in checks:
         try:
             found = check()
-        except Exception as error:
-            name = getattr(check, "__name__", None) or repr(check)
-            found = wrong(name, f"the check itself failed: {type(error).__name__}: {error}", "Please report this.")
+        except (Exception, SystemExit) as error:  # a broken package may end the process from its import
+            found = wrong(_name(check), f"the check itself failed: {type(error).__name__}: {error}", "Please report this.")
         yield from found if isinstance(found, list) else [found]
+
+
+def _name(check: Check) -> str:
+    if isinstance(check, partial):
+        return f"{_name(check.func)} {' '.join(map(str, check.args))}"
+    return getattr(check, "__name__", None) or repr(check)

@@ -10,7 +10,7 @@ Level = Literal["fine", "warning", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor.
+    """One line of the doctor; what others say in several is joined.
 
     Attributes:
         check: what was looked at.
@@ -23,6 +23,11 @@ class Finding:
     level: Level
     found: str
     advice: str = ""
+
+    def __post_init__(self) -> None:
+        """Messages of packages and plug-ins may have line ends in them."""
+        for field in ("check", "found", "advice"):
+            object.__setattr__(self, field, " ".join(getattr(self, field).splitlines()))
 
 
 def fine(check: str, found: str) -> Finding:

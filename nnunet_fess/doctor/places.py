@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -27,10 +30,19 @@ def variable(name: str) -> Finding:
     path = Path(value)
     if value.startswith("~") or "$" in value:
         return wrong(name, f"{value}: nnU-Net takes ~ and $ literally", f"Set the whole path: {wish}")
-    if not path.exists():
-        return wrong(name, f"{value} does not exist", f"Make it (mkdir -p {value!r}) or correct the path.")
-    if not path.is_dir():
-        return wrong(name, f"{value} is no folder", f"Name a folder: {wish}")
+    if re.search(r"%\w+%", value):
+        return wrong(name, f"{value}: nnU-Net takes % literally", f"Set the whole path: {wish}")
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return wrong(name, f"{value} is no folder", f"Name a folder: {wish}")
+    except FileNotFoundError:
+        if path.is_symlink():
+            return wrong(
+                name, f"{value} is a link to {path.readlink()}, which is not there", "Mount or make it, or correct it."
+            )
+        return wrong(name, f"{value} does not exist", f"Make it (mkdir -p {shlex.quote(value)}) or correct the path.")
+    except OSError as error:  # too long, not to be looked into, a link to itself, a file on the way
+        return wrong(name, f"{value} cannot be looked at: {error.strerror}", f"Correct the path: {wish}")
     if not _writable(path):
         return wrong(name, f"{value} cannot be written to", "Choose a folder of yours, or ask for the permission.")
     if not path.is_absolute():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnunet_fess.doctor.finding import Finding, fine, warning, wrong
 from nnunet_fess.extension import DIRECTORY, VARIABLE
+from nnunet_fess.folders import QUOTES, resolved
 
 _HOW = 'eval "$(nnunet_fess env)"  (fish, PowerShell: nnunet_fess env --help)'
 _LOOK = """
@@ -24,10 +25,10 @@ def variable() -> Finding:
     value = os.environ.get(VARIABLE, "")
     if not value:
         return wrong(VARIABLE, "not set", f"{_HOW}  in every new shell, or in its start-up file.")
-    if any(mark in value for mark in "\"'"):
+    if value[0] in QUOTES or value[-1] in QUOTES:
         return wrong(VARIABLE, f"{value}: the quotes are part of the value", f"Set it anew: {_HOW}")
     folders = [Path(part) for part in value.split(os.pathsep) if part.strip()]
-    if DIRECTORY not in [folder.resolve() for folder in folders]:
+    if DIRECTORY not in [resolved(folder) for folder in folders]:
         return wrong(VARIABLE, f"{value}: our folder {DIRECTORY} is not in it", f"Set it anew: {_HOW}")
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
@@ -59,4 +60,5 @@ def plugins() -> list[Finding]:
     known = registry()
     refused = [wrong("plug-in", str(refusal), "Whoever wrote it can mend it; the others work.") for refusal in known.refused]
     terms = ", ".join(f"{term} ({origin.distribution} {origin.version})" for term, origin in sorted(known.origins.items()))
-    return [fine("plug-ins", terms or "none installed, and none in nnUNet_fess_terms"), *refused]
+    none = "none that can be used" if refused else "none installed, and none in nnUNet_fess_terms"
+    return [fine("plug-ins", terms or none), *refused]

@@ -136,7 +136,7 @@ NETWORKS: dict[str, Network] = {
             "DeepLabV3 on a ResNet-50 (arXiv 1706.05587)",
             "nnunet_fess.networks.deeplabv3.DeepLabV3",
             divisor=1,
-            smallest=17,
+            smallest=2,  # nnU-Net halves it for its second scale
             full={"features": 64, "blocks": [3, 4, 6, 3], "pyramid": 256},
             small={"features": 8, "blocks": [1, 1, 1, 1], "pyramid": 32},
         ),

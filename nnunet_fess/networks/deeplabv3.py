@@ -42,7 +42,7 @@ class DeepLabV3(EncoderDecoder):
         strides: of deep supervision, for nnU-Net alone.
 
     Shape:
-        image (B, input_channels, *spatial) of any size above 16 → logits (B, num_classes, *spatial).
+        image (B, input_channels, *spatial), more than 16 voxels on one axis → logits (B, num_classes, *spatial).
     """
 
     def __init__(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import pickle
 import shutil
 import threading
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,22 +114,19 @@ def read(path: str | Path, device: torch.device) -> Checkpoint:
                 raise ValueError(f"the checksum of {damaged} in it is wrong.")
         # Mapped, so that what nnU-Net reads again is not held twice; copied, since the next save replaces the file.
         checkpoint = torch.load(path, device, weights_only=False, mmap=in_zip)
-        return Checkpoint(path, int(checkpoint["current_epoch"]), copy.deepcopy(checkpoint.get(KEY, {})))
-    except KeyError as error:
-        raise Unreadable(f"{path} is no checkpoint of nnU-Net: it has no {error}.") from error
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except Exception as error:  # damaged bytes are instructions to unpickle whatever: there is no error that they do not raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise Unreadable(f"{path} cannot be read: {reason}") from error
+    if not isinstance(checkpoint, dict):
+        raise Unreadable(f"{path} is no checkpoint of nnU-Net: it holds a {type(checkpoint).__name__}.")
+    missing = [key for key in ("current_epoch", "network_weights") if key not in checkpoint]
+    if missing:
+        raise Unreadable(f"{path} is no checkpoint of nnU-Net: it has no {missing[0]!r}.")
+    state = checkpoint.get(KEY, {})
+    for key, value, kind in (("current_epoch", checkpoint["current_epoch"], int), (KEY, state, dict)):
+        if not isinstance(value, kind):
+            raise Unreadable(f"{path} is no checkpoint of nnU-Net: its {key} is {value!r}.")
+    return Checkpoint(path, checkpoint["current_epoch"], copy.deepcopy(state))
 
 
 def best_of(folder: Path, without: Path, device: torch.device) -> tuple[Checkpoint | None, list[str]]:

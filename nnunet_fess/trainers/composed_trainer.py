@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import time
 import weakref
 from collections.abc import Iterator
@@ -402,7 +403,7 @@ class ComposedTrainer(nnUNetTrainer):
         With `--c`, one that is truncated or damaged is passed over for the readable one that is furthest.
 
         Raises:
-            TrainingRefused: no file can be read.
+            TrainingRefused: no file can be read, or what is read belongs to another network.
         """
         if not self.was_initialized:
             self.initialize()
@@ -411,7 +412,7 @@ class ComposedTrainer(nnUNetTrainer):
             filename_or_checkpoint, state = str(checkpoint.path), checkpoint.state
         else:
             state = filename_or_checkpoint.get(checkpoints.KEY, {})
-        with self._stock_optimizer():
+        with self._stock_optimizer(), _refusing_what_does_not_fit(filename_or_checkpoint):
             super().load_checkpoint(filename_or_checkpoint)
         if self._to_be_continued:
             self._say_what_is_done_again(filename_or_checkpoint)
@@ -481,6 +482,28 @@ class ComposedTrainer(nnUNetTrainer):
             if group is not None:
                 self.optimizer.param_groups.append(group)
             self.optimizer.state.update(zip(adopted, states, strict=True))
+
+
+@contextmanager
+def _refusing_what_does_not_fit(file: dict[str, Any] | str) -> Iterator[None]:
+    """Tell in a line that a checkpoint is not of this network, in place of the list of all its layers.
+
+    Raises:
+        TrainingRefused: torch could not put network or optimizer into the state of the checkpoint, or nnU-Net misses something.
+    """
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        missing = isinstance(error, KeyError)
+        if not missing and not re.match(r"Error\(s\) in loading state_dict|loaded state dict", lines[0] if lines else ""):
+            raise
+        first = f"it has no {error}" if missing else (lines[1] if len(lines) > 1 else lines[0])
+        raise TrainingRefused(
+            f"{file if isinstance(file, str) else 'the checkpoint'} does not fit this training: {first}. Expected the network "
+            "that the plans of now describe: they, or the dataset's labels, were changed since. Train from the beginning "
+            "without --c (nnU-Net overwrites the fold), or put the plans of then back."
+        ) from error
 
 
 def _class_names(manager: LabelManager) -> list[str]:

@@ -5,7 +5,6 @@ What is broken or refused is listed with the reason and never keeps anything els
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -25,6 +24,7 @@ from nnunet_fess import __version__
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded
 from nnunet_fess.plugin import KNOWN_CONTRACTS, FeatureTerm, MapTerm, Option, RegionTerm, Term
+from nnunet_fess.streams import output_to_stderr
 from nnunet_fess.trainers.catalogue import BUILT_IN, OF_BLENDS, OF_FEATURES, OPTIONS, PREFIX, RENAMED, Catalogue, Loss
 
 GROUP = "nnunet_fess.terms"
@@ -198,13 +198,13 @@ def _imported(name: str, path: Path | None = None) -> ModuleType | str:
     """A module, or why there is none; whatever it does on import, except Ctrl-C."""
     try:
         if path is None:
-            with contextlib.redirect_stdout(sys.stderr):  # what it prints is no part of `trainers --json`
+            with output_to_stderr():
                 return importlib.import_module(name)
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             return "it is no Python file: its name must end in .py"
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        with contextlib.redirect_stdout(sys.stderr):
+        with output_to_stderr():
             spec.loader.exec_module(module)
         return module
     except KeyboardInterrupt:
@@ -213,10 +213,12 @@ def _imported(name: str, path: Path | None = None) -> ModuleType | str:
         if path is not None:
             sys.modules.pop(name, None)
         if isinstance(error, SyntaxError):
-            return f"it cannot be imported: {Path(error.filename or name).name}, line {error.lineno}: {error.msg}"
+            line = f", line {error.lineno}" if error.lineno else ""  # a file in UTF-16 has none
+            return f"it cannot be imported: {Path(error.filename or path or name).name}{line}: {error.msg}"
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_theirs(frame.filename)]
         place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-        return f"it cannot be imported: {type(error).__name__}: {error}{place}"
+        said = " ".join(str(error).splitlines())
+        return f"it cannot be imported: {type(error).__name__}{': ' if said else ''}{said}{place}"
 
 
 def _is_theirs(file: str) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from collections import namedtuple
 from pathlib import Path
 
@@ -20,6 +22,11 @@ NAME = "nnUNet_raw"
         ('{here}"', "wrong", "the quotes are part of the value"),
         (" {here}", "wrong", "begins or ends with a space"),
         ("{here}/none", "wrong", "does not exist"),
+        ("{here}/file/none", "wrong", "cannot be looked at: Not a directory"),
+        ("{here}/broken", "wrong", "is a link to elsewhere, which is not there"),
+        ("{here}/loop", "wrong", "cannot be looked at: Too many levels"),
+        ("{here}/" + 300 * "x", "wrong", "cannot be looked at: File name too long"),
+        ("%HOME%/raw", "wrong", "takes % literally"),
         ("{here}/file", "wrong", "is no folder"),
         ("~/raw", "wrong", "takes ~ and $ literally"),
         ("$HOME/raw", "wrong", "takes ~ and $ literally"),
@@ -31,6 +38,8 @@ NAME = "nnUNet_raw"
 def test_values(tmp_path, monkeypatch, value, level, said):
     (tmp_path / "file").write_text("")
     (tmp_path / "two words").mkdir()
+    (tmp_path / "broken").symlink_to("elsewhere")
+    (tmp_path / "loop").symlink_to("loop")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(NAME, raising=False)
     if value is not None:
@@ -38,6 +47,14 @@ def test_values(tmp_path, monkeypatch, value, level, said):
     found = places.variable(NAME)
     assert found.level == level
     assert said in found.found
+
+
+@pytest.mark.parametrize("evil", ["it's`touch gone`", 'a"; touch gone; "x', "a b", "x\\"])
+def test_a_command_to_copy_makes_that_folder_and_nothing_else(tmp_path, monkeypatch, evil):
+    monkeypatch.setenv(NAME, str(tmp_path / evil))
+    command = re.search(r"\((mkdir .*)\)", places.variable(NAME).advice)[1]
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == [evil]
 
 
 def test_an_unwritable_folder(tmp_path, monkeypatch):

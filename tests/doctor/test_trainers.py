@@ -15,6 +15,7 @@ from nnunet_fess.extension import DIRECTORY, VARIABLE
         ("/elsewhere", "wrong", "is not in it"),
         (f"'{DIRECTORY}'", "wrong", "quotes"),
         (f"{DIRECTORY}{os.pathsep}/no/such/folder", "warning", "/no/such/folder does not exist"),
+        (f"“{DIRECTORY}”", "wrong", "quotes"),
         (str(DIRECTORY), "fine", "1 folder, ours among them"),
     ],
 )
@@ -25,6 +26,13 @@ def test_the_variable(monkeypatch, value, level, said):
     found = trainers.variable()
     assert found.level == level
     assert said in found.found
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_link_to_itself_is_a_folder_that_does_not_exist(tmp_path, monkeypatch):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setenv(VARIABLE, os.pathsep.join([str(tmp_path / "loop"), str(DIRECTORY)]))
+    assert "loop does not exist" in trainers.variable().found
 
 
 def test_nnunet_finds_ours(monkeypatch):

@@ -16,7 +16,8 @@ from nnunet_fess.networks.catalogue import NETWORKS
         ("vnet", [40, 56, 40], "48,64,48 or 32,48,32"),
         ("vnet", [16, 16, 16], "16,16,32"),
         ("unetr", [20, 200], "32,208 or 16,192"),
-        ("deeplabv3", [8, 64, 64], "17,64,64"),
+        ("deeplabv3", [8, 16, 16], "8,16,32"),
+        ("deeplabv3", [1, 64, 64], "2,64,64"),
     ],
 )
 def test_a_patch_that_does_not_fit_is_refused_with_those_that_do(name, patch, near):
@@ -28,6 +29,7 @@ def test_a_patch_that_does_not_fit_is_refused_with_those_that_do(name, patch, ne
 
 def test_deeplabv3_takes_any_size():
     NETWORKS["deeplabv3"].architecture([40, 57, 41])
+    NETWORKS["deeplabv3"].architecture([8, 320, 256])
 
 
 def test_features_are_one_number():

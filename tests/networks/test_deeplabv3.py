@@ -11,7 +11,7 @@ def tiny(dim: int = 2, **arguments) -> DeepLabV3:
     return DeepLabV3(1, 2, dim=dim, features=4, blocks=(1, 1, 1, 3), pyramid=8, **arguments)
 
 
-@pytest.mark.parametrize("size", [(17, 33), (40, 56), (21, 17, 19)])
+@pytest.mark.parametrize("size", [(17, 33), (40, 56), (2, 17), (21, 17, 19), (2, 2, 17), (8, 48, 32)])
 def test_any_size(size):
     assert tiny(len(size))(torch.randn(1, 1, *size)).shape == (1, 2, *size)
 

@@ -129,6 +129,34 @@ def test_a_damaged_one_is_named(tmp_path, how):
         checkpoints.read(path, CPU)
 
 
+# What the bytes of a damaged file ask the unpickler to do, and what they hold when they ask for something that works.
+INSTRUCTIONS = {
+    "a module that is not there": b"cnosuch\nthing\n.",
+    "more bytes than there are": b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.",
+    "an index that is not there": b"j\x05\x00\x00\x00.",
+    "a failing call": b"cbuiltins\nlen\n(I1\ntR.",
+    "an assertion": b"ctorch\n_assert\n(I00\nVno\ntR.",
+}
+
+
+@pytest.mark.parametrize("bytes_", INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+def test_whatever_damaged_bytes_ask_for_is_unreadable(tmp_path, bytes_):
+    (tmp_path / "a.pth").write_bytes(bytes_)
+    with pytest.raises(checkpoints.Unreadable, match=r"a\.pth cannot be read"):
+        checkpoints.read(tmp_path / "a.pth", CPU)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [torch.ones(3), None, content(float("inf")), content("3"), content() | {checkpoints.KEY: 5}, {"current_epoch": 3}],
+    ids=["tensor", "None", "inf", "text", "our state", "no weights"],
+)
+def test_what_is_no_checkpoint_is_named(tmp_path, held):
+    torch.save(held, tmp_path / "a.pth")
+    with pytest.raises(checkpoints.Unreadable, match=r"a\.pth is no checkpoint of nnU-Net"):
+        checkpoints.read(tmp_path / "a.pth", CPU)
+
+
 def test_one_of_an_old_torch_is_read(tmp_path):
     torch.save(content(), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
     assert checkpoints.read(tmp_path / "a.pth", CPU).epoch == 3
@@ -180,6 +208,24 @@ class TestToBeContinued:
         assert (
             said in Path(resumed.log_file).read_text() or "continues from checkpoint_best" in Path(resumed.log_file).read_text()
         )
+
+    @pytest.mark.parametrize("part", ["network", "optimizer", "nothing of nnU-Net's log"])
+    def test_one_of_another_network_is_refused_in_a_line_and_left_alone(self, make_trainer, folder, part):
+        path = folder / "checkpoint_latest.pth"
+        held = torch.load(path, weights_only=False)
+        if part == "network":
+            first = next(iter(held["network_weights"]))
+            held["network_weights"][first] = torch.zeros(1, 2, 3)
+        elif part == "optimizer":
+            held["optimizer_state"]["param_groups"].append(held["optimizer_state"]["param_groups"][0])
+        else:
+            del held["logging"]
+        torch.save(held, path)
+        before = path.read_bytes()
+        with pytest.raises(TrainingRefused, match=r"checkpoint_latest\.pth does not fit this training: ") as refused:
+            make_trainer("nnUNetTrainerSimCLR_seed0", continues=True).load_checkpoint(str(path))
+        assert "\n" not in str(refused.value)
+        assert path.read_bytes() == before
 
     def test_says_what_is_done_again(self, make_trainer, folder, capsys):
         resumed = make_trainer("nnUNetTrainerSimCLR_seed0", continues=True)

@@ -181,6 +181,35 @@ def test_a_builder_may_ask_for_terms(offer):
     assert type(read.loss.region.make(read.settings_of(read.loss.region), None)).__name__ == "Identity"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="echo is a program")
+def test_what_programs_and_libraries_print_that_a_file_calls_does_not_either(offer, capfd):
+    offer(mine="import os, subprocess\nos.write(1, b'library')\nsubprocess.run(['echo', 'program'])\n" + term("Mine"))
+    assert "Mine" in registry().origins
+    print("list")
+    said = capfd.readouterr()
+    assert said.out == "list\n"
+    assert "library" in said.err
+    assert "program" in said.err
+
+
+def test_a_file_in_utf_16_is_named(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(term("Mine"), "utf-16")
+    (tmp_path / "empty.py").write_bytes(b"\0")
+    monkeypatch.setenv(VARIABLE, os.pathsep.join([str(tmp_path / "mine.py"), str(tmp_path / "empty.py")]))
+    one, other = reasons()
+    assert one.startswith("it cannot be imported: mine.py")
+    assert other.startswith("it cannot be imported: empty.py")
+    assert "None" not in one + other
+
+
+def test_a_reason_of_several_lines_is_one(offer):
+    offer(mine="raise ValueError('one\\ntwo')", other="raise KeyError")
+    assert reasons() == [
+        "it cannot be imported: ValueError: one two (mine.py, line 1)",
+        "it cannot be imported: KeyError (other.py, line 1)",
+    ]
+
+
 def test_what_a_file_prints_does_not_get_into_lists(offer, capsys):
     offer(mine="print('hello')\n" + HEAD + 'TERMS = (RegionTerm("Mine", "mine", print),)')
     assert parse("nnUNetTrainerMine").loss.region.name == "Mine"
