@@ -25,6 +25,7 @@ from torch import nn
 from nnunet_fess.plugin import FeatureHost, Host
 from nnunet_fess.processes import stopping
 from nnunet_fess.trainers import checkpoints
+from nnunet_fess.trainers.averaging import WeightAverage
 from nnunet_fess.trainers.checkpoints import Checkpoint
 from nnunet_fess.trainers.components import FEATURE, REJECTED, SHARE, SPATIAL, last_epoch
 from nnunet_fess.trainers.composed_loss import ComposedLoss
@@ -84,6 +85,7 @@ class ComposedTrainer(nnUNetTrainer):
         self._said_no_feature = False
         self._not_finite = NotFinite()
         self._cutmix = CutMix(name.settings.number("cutmix")) if name.settings.has("cutmix") else None
+        self._average: WeightAverage | None = None
 
     @property
     def _in_use(self) -> dict[str, Any]:
@@ -121,6 +123,8 @@ class ComposedTrainer(nnUNetTrainer):
         if self._seed is not None:
             seed_everything(self._seed)
         super().initialize()
+        if self.trainer_name.settings.has("ema"):
+            self._average = WeightAverage(self.network, self.trainer_name.settings.number("ema"))
         if self.trainer_name.settings.switch("bf16") and self.device.type == "cpu":
             train_in_bfloat16(unwrapped(self.network))
 
@@ -264,10 +268,14 @@ class ComposedTrainer(nnUNetTrainer):
         """nnU-Net's step; before the first of an epoch, a look at how much of the gradient is the feature term's."""
         if self._cutmix is not None:
             batch = self._cutmix(self._on_device(batch))
+        if self._average is not None:
+            self._average.train()
         if self._first_step and self._feature is not None:
             self._gradient_share = self._look_at_gradient_share(batch)
         self._first_step = False
         result: dict[str, Any] = super().train_step(batch)
+        if self._average is not None:
+            self._average.update()
         composed = self._composed
         terms = {} if composed is None else composed.components.latest
         self._say(self._not_finite.step(float(result["loss"]), terms, self.network))
@@ -360,7 +368,9 @@ class ComposedTrainer(nnUNetTrainer):
                     logger.log(f"loss_components/{name}", value, epoch)
 
     def on_validation_epoch_start(self) -> None:
-        """Start the epoch's validation part, on streams of its own when seeded."""
+        """Start the epoch's validation part, on streams of its own when seeded; with `_emaX`, that of the average."""
+        if self._average is not None:
+            self._average.validate()
         super().on_validation_epoch_start()
         self._reseed(self.dataloader_val, _VALIDATE)
 
@@ -377,6 +387,8 @@ class ComposedTrainer(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's checkpoint plus our state under a key of its own, complete on the disk or not at all.
 
+        With `_emaX` nnU-Net's part has the average in place of the weights, for it is what predicts; ours has the weights.
+
         Raises:
             TrainingRefused: the disk is full or cannot be written.
         """
@@ -386,7 +398,10 @@ class ComposedTrainer(nnUNetTrainer):
         state: dict[str, Any] = {TERMS: registry().provenance(self.trainer_name.loss)}
         if composed is not None:
             state["components"] = composed.components.state_dict()
-        with self._stock_optimizer() as adopted:
+        average = nullcontext() if self._average is None else self._average.validated()
+        with self._stock_optimizer() as adopted, average:
+            if self._average is not None:
+                state["average"] = self._average.state_dict()
             if composed is not None and composed.feature is not None:
                 state["feature"] = {
                     "name": self._feature_name,
@@ -416,6 +431,10 @@ class ComposedTrainer(nnUNetTrainer):
             super().load_checkpoint(filename_or_checkpoint)
         if self._to_be_continued:
             self._say_what_is_done_again(filename_or_checkpoint)
+        if self._average is not None:
+            self._average.load_state_dict(state.get("average", {}))
+        elif state.get("average", {}).get("weights"):
+            self.print_to_log_file("The checkpoint's weights are a running average (_ema); this trainer goes on from it.")
         if self._composed is not None:
             if "components" in state:
                 self._composed.components.load_state_dict(state["components"])

@@ -77,7 +77,7 @@ def test_the_order_of_options_in_a_name_stays():
             "seedN",
             "bf16",
         ),
-        *("noDS", "noMirroring", "cutmixX"),
+        *("noDS", "noMirroring", "cutmixX", "emaX"),
     )
     forms = list(dict.fromkeys(option.form for option in OPTIONS))
     assert [form for form in forms if form in order] == list(order)

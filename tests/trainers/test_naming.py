@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_mended_lists_the_options(name, problem):
         parse(name)
     assert problem in str(error.value)
     assert "Write" not in str(error.value)
-    assert "_Nepochs  _Niters  _Nvaliters  _saveeveryN  _seedN  _bf16  _noDS  _noMirroring  _cutmixX" in str(error.value)
+    assert "_Nepochs  _Niters  _Nvaliters  _saveeveryN  _seedN  _bf16  _noDS  _noMirroring  _cutmixX  _emaX" in str(error.value)
 
 
 @given(

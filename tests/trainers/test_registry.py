@@ -63,7 +63,7 @@ def test_a_file_brings_a_trainer_with_its_options_and_every_feature_term(offer):
     forms = [option.form for option in read.loss.options]
     assert forms == [
         "lambdaX", "tempX", "queueN", "levelN", "topN", "gammaX",
-        "Nepochs", "Niters", "Nvaliters", "saveeveryN", "seedN", "bf16", "noDS", "noMirroring", "cutmixX",
+        "Nepochs", "Niters", "Nvaliters", "saveeveryN", "seedN", "bf16", "noDS", "noMirroring", "cutmixX", "emaX",
     ]  # fmt: skip
     (origin,) = registry().provenance(read.loss).values()
     assert (origin["distribution"], len(origin["version"])) == (str(path), 12)

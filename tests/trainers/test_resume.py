@@ -78,7 +78,7 @@ def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, 
     assert two_and_two_epochs(make_trainer, name)["nnunet_fess"]["feature"]["state"]
 
 
-@pytest.mark.parametrize("control", ["cutmix0p5"])
+@pytest.mark.parametrize("control", ["cutmix0p5", "ema0p9"])
 def test_two_and_two_epochs_with_a_control_equal_four(make_trainer, dataset, control):
     two_and_two_epochs(make_trainer, f"nnUNetTrainerDice_4epochs_3iters_2valiters_seed5_{control}")
 

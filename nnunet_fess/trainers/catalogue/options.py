@@ -127,4 +127,12 @@ EVERYWHERE: tuple[Option, ...] = (
         accepts=Accepts(lambda value: 0 < value <= 1, "more than 0, at most 1"),
         everywhere=True,
     ),
+    Option(
+        "ema",
+        "emaX",
+        None,
+        "a control, no loss: momentum of a running average of the weights, which validates and predicts in their place",
+        accepts=Accepts(lambda value: 0 < value < 1, "more than 0, less than 1"),
+        everywhere=True,
+    ),
 )
