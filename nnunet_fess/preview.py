@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from torch import Tensor, nn
 
-from nnunet_fess.errors import UserError
+from nnunet_fess.errors import UserError, did_you_mean
 from nnunet_fess.files import read_json, whole
 from nnunet_fess.folders import resolved
 from nnunet_fess.losses import SpatialLoss
@@ -31,6 +32,7 @@ from nnunet_fess.trainers.terms import spatial_loss
 
 _FLAT = "{} weighs all voxels alike; there is no contour to show. Try nnUNetTrainerCWCD."
 _PANEL = 2.7  # inches, the width of one
+MOST_STRUCTURES = 4  # that have a map each, unless they are asked for
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,37 @@ def named(name: str) -> TrainerName:
         raise UserError(str(error)) from error
 
 
-def loss_maps(trainer: TrainerName, case: Case, scale: Sequence[float]) -> dict[str, Tensor]:
+def chosen_structures(case: Case, wanted: Sequence[str] = ()) -> list[str]:
+    """The structures that get a map each, in the labels' order: those wanted, or else the largest.
+
+    Raises:
+        UserError: one that the case does not have.
+    """
+    there = list(case.masks)
+    for name in wanted:
+        if name not in there:
+            raise UserError(
+                f"{case.name} has no structure {name!r}.{did_you_mean(_near(name, there))} There are: {', '.join(there)}."
+            )
+    return [name for name in case.structures if name in (wanted or there[:MOST_STRUCTURES])]
+
+
+def loss_maps(
+    trainer: TrainerName, case: Case, scale: Sequence[float], structures: Sequence[str] | None = None
+) -> dict[str, Tensor]:
     """What the trainer's loss draws of the target at one scale, by name.
 
+    Args:
+        trainer: whose loss.
+        case: with the target.
+        scale: of deep supervision.
+        structures: that get a map each where the channels have maps of their own; None: see `chosen_structures`, and all
+            regions.
+
     Returns:
-        Each (Z, Y, X) on that scale's grid. Where the channels have maps of their own: for labels that of the voxel's own
-        class, for regions one each, named after them. A contour beside weights that say no more than it is left out.
+        Each (Z, Y, X) on that scale's grid. Where the channels have maps of their own: of regions, and of labels if a map has
+        two signs, inside and outside of a class, one for each structure, named after it; else that of the voxel's own class. A
+        contour beside weights that say no more than it is left out.
 
     Raises:
         UserError: it draws nothing.
@@ -175,10 +202,15 @@ def loss_maps(trainer: TrainerName, case: Case, scale: Sequence[float]) -> dict[
     if weight is not None:
         maps = {name: drawn for name, drawn in maps.items() if drawn is weight or not _says_no_more(drawn, weight)}
     found: dict[str, Tensor] = {}
+    own = chosen_structures(case) if structures is None else structures
     for name, drawn in maps.items():
+        of_labels = truth.is_label_map and drawn.shape[1] == truth.num_classes
         if not truth.is_label_map and drawn.shape[1] == len(case.structures) > 1:
-            found |= {f"{name}, {region}": _volume(drawn[:, number]) for number, region in enumerate(case.structures)}
-        elif truth.is_label_map and drawn.shape[1] == truth.num_classes:
+            regions = case.structures if structures is None else structures
+            found |= {f"{name}, {region}": _volume(drawn[:, case.structures.index(region)]) for region in regions}
+        elif of_labels and own and bool((drawn < 0).any()):
+            found |= {f"{name}, {label}": _volume(drawn[:, 1 + case.structures.index(label)]) for label in own}
+        elif of_labels:
             found[name] = _volume(drawn.gather(1, truth.classes.long())[:, 0])
         else:
             found[name] = _volume(
@@ -305,6 +337,11 @@ def picture_file(output: Path | None, default: str) -> Path:
     if not os.access(resolved(output).parent, os.W_OK):
         raise UserError(f"{resolved(output).parent} cannot be written to. Name another place with --output.")
     return output
+
+
+def _near(name: str, there: Sequence[str]) -> list[str]:
+    lower = {other.lower(): other for other in there}
+    return [lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=2)]
 
 
 def _channel(names: Mapping[str, str], wanted: str | None) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from nnunet_fess.cli.main import main
 from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.preview import draw, load, loss_maps, picture_file, rim_shares
 from nnunet_fess.testing.tiny_trainer import LABELS, network_plans
+from nnunet_fess.trainers.catalogue import MAP
 from nnunet_fess.trainers.naming import parse
 
 
@@ -214,6 +215,44 @@ def test_every_region_has_a_map_of_its_own(make_dataset):
     for region, drawn in maps.items():
         inside = torch.from_numpy(case.masks[region.removeprefix("distance, ")])
         assert (drawn[inside] < 0).all() and (drawn[~inside] > 0).all()
+
+
+@pytest.mark.parametrize("map_", ["RRW", "Boundary", "ActiveContour"])
+def test_a_signed_map_of_labels_is_drawn_of_each_structure_inside_and_outside(make_dataset, map_):
+    case = load(make_dataset(), "nnUNetPlans", "tiny", None)
+    maps = loss_maps(parse(f"nnUNetTrainer{map_}DiceCE_gradual"), case, case.scales[0])
+    assert [name.split(", ")[1] for name in maps] == case.structures and len(maps) == 2
+    for name, drawn in maps.items():
+        inside = torch.from_numpy(case.masks[name.split(", ")[1]])
+        assert (drawn[inside] < 0).all() and (drawn[~inside] > 0).all()
+
+
+@pytest.mark.parametrize("map_", sorted(MAP))
+def test_every_map_can_be_drawn_or_says_that_there_is_none(make_dataset, map_, capsys):
+    make_dataset()
+    flat = map_ in ("HausdorffER", "HausdorffCV")
+    assert main(["preview", "999", "-c", "tiny", "-tr", f"nnUNetTrainer{map_}", "-o", "picture.png"]) == flat
+    assert Path("picture.png").exists() != flat
+
+
+def test_structures_are_chosen_by_name(make_dataset, capsys):
+    folder = make_dataset()
+    case = load(folder, "nnUNetPlans", "tiny", None)
+    name, other = case.structures
+    command = ["preview", "999", "-c", "tiny", "-tr", "nnUNetTrainerRRW", "-o", "picture.png", "--structure"]
+    assert main([*command, name]) == 0
+    assert f"no map is drawn of: {other} (--structure NAME)" in capsys.readouterr().out
+    assert main([*command, name.upper()]) == 1
+    assert f"Did you mean {name}?" in capsys.readouterr().err
+
+
+def test_of_many_structures_the_largest_are_drawn(make_dataset):
+    case = load(make_dataset(), "nnUNetPlans", "tiny", None)
+    target, names = torch.zeros_like(case.target), [f"s{number}" for number in range(1, 7)]
+    for number in range(1, 7):
+        target[..., number, :number] = number
+    case = dataclasses.replace(case, target=target, structures=names, channels=7)
+    assert preview.chosen_structures(case) == ["s3", "s4", "s5", "s6"]
 
 
 def test_maps_of_every_part_of_a_blend_are_found(make_dataset, monkeypatch):

@@ -27,6 +27,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-tr", "--trainer", default="nnUNetTrainerCWCD", help="default: %(default)s")
     parser.add_argument("--channel", metavar="NAME", help="name or number of the image's channel (default: the first)")
     parser.add_argument(
+        "--structure",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="structure whose map is drawn, where each has its own; can be given several times (default: the largest "
+        f"{preview.MOST_STRUCTURES} of the labels, all regions)",
+    )
+    parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="picture, or a folder for it (default: preview_CASE_TRAINER.png)"
     )
     args = parser.parse_args(argv)
@@ -36,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         find_dataset(args.dataset, "nnUNet_preprocessed"), args.plans, args.configuration, args.case, args.channel
     )
     output = preview.picture_file(args.output, f"preview_{case.name}_{args.trainer}.png")
-    maps = [preview.loss_maps(trainer, case, scale) for scale in case.scales]
+    structures = preview.chosen_structures(case, args.structure)
+    maps = [preview.loss_maps(trainer, case, scale, structures if args.structure else None) for scale in case.scales]
     hidden = preview.draw(case, maps, args.trainer, output)
     print(f"wrote {output}: {case.name}, spacing {' × '.join(f'{s:.3g}' for s in case.spacing)} mm, {args.trainer}")
     for scale, drawn in zip(case.scales, maps, strict=True):
@@ -46,6 +55,9 @@ def main(argv: Sequence[str]) -> int:
     for name, share in preview.rim_shares(trainer, case).items():
         much = "over 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
         print(f"  {name}: {much} % of it is rim at full resolution" + (", no core is left" if share == 1 else ""))
+    left = [name for name in case.masks if not any(what.endswith(f", {name}") for what in maps[0])]
+    if 0 < len(left) < len(case.masks):
+        print(f"  no map is drawn of: {', '.join(left)} (--structure NAME)")
     if hidden:
         print(f"  in none of the planes: {', '.join(hidden)}")
     return 0
