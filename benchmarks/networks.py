@@ -3,8 +3,7 @@
     python benchmarks/networks.py --size 64 64 64 --device cpu --json benchmarks/results/networks_cpu.json
 
 Each is trained by `nnUNetTrainerDiceCE`, as `step_time.py` trains: one step of each in turn in one process, ratios to the
-U-Net's step of the same round, memory in a process of its own. The U-Net is nnU-Net's default with deep supervision. On a CPU
-time is the processor's, of all threads together: what else the machine does prolongs it less.
+U-Net's step of the same round, memory in a process of its own. The U-Net is nnU-Net's default with deep supervision.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import argparse
 import json
 import multiprocessing
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +67,6 @@ def make_trainer(network: str, options: argparse.Namespace, folder: Path) -> nnU
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All networks: parameters, nnU-Net's feature map size, seconds, peak memory."""
     peaks = {name: peak_memory(name, options) for name in NAMES}
-    clock = time.process_time if options.device == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in NAMES}
     facts = {}
     with step_time.nnunet_folders() as folder:
@@ -84,12 +81,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for number in range(options.warmup + options.rounds):
             shift = number % len(NAMES)
             for name in (*NAMES[shift:], *NAMES[:shift]):
-                step_time.synchronise(options.device)
-                start = clock()
-                trainers[name].train_step(batches[name])
-                step_time.synchronise(options.device)
+                taken = step_time.step(trainers[name], batches[name], options.device)
                 if number >= options.warmup:
-                    seconds[name].append(clock() - start)
+                    seconds[name].append(taken)
     ratios = {name: [a / b for a, b in zip(seconds[name], seconds[REFERENCE], strict=True)] for name in NAMES}
     results = [
         {

@@ -4,7 +4,8 @@
 
 A step is nnU-Net's `train_step`: forward, loss, backward, optimizer. All trainers run in one process on the same batch, one
 step each in turn, so that whatever else slows the machine slows all of them; a ratio is the median over the rounds of (this
-trainer's step) / (nnUNetTrainer's step of the same round). Memory is the peak of a process of its own per trainer: what PyTorch
+trainer's step) / (nnUNetTrainer's step of the same round). On a CPU time is the processor's, of all threads together: what
+other programs take of it does not count. Memory is the peak of a process of its own per trainer: what PyTorch
 allocated on a GPU; on a CPU the growth of the resident set, which differs by a tenth from process to process: the median of
 several. No dataset is needed: images are noise, labels are blocks.
 """
@@ -116,13 +117,20 @@ def step_times(names: Sequence[str], options: argparse.Namespace) -> dict[str, l
         for number in range(options.warmup + options.rounds):
             shift = number % len(names)
             for name in (*names[shift:], *names[:shift]):
-                synchronise(options.device)
-                start = time.perf_counter()
-                trainers[name].train_step(batches[name])
-                synchronise(options.device)
+                taken = step(trainers[name], batches[name], options.device)
                 if number >= options.warmup:
-                    seconds[name].append(time.perf_counter() - start)
+                    seconds[name].append(taken)
     return seconds
+
+
+def step(trainer: nnUNetTrainer, batch: dict[str, Any], device: str) -> float:
+    """Seconds of one step: of the clock on a GPU, of the processor on a CPU."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    synchronise(device)
+    start = clock()
+    trainer.train_step(batch)
+    synchronise(device)
+    return clock() - start
 
 
 def peak_memory(name: str, options: argparse.Namespace) -> int:

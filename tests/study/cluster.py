@@ -105,9 +105,10 @@ class Cluster:
 
     def _start(self, command: list[str]) -> None:
         path = os.pathsep.join(["/usr/sbin", "/usr/local/sbin", os.environ["PATH"]])
-        log = (self.root / f"{command[0]}.out").open("wb")
         environment = {**os.environ, **self.environment, "PATH": path}
-        self._daemons.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment))
+        with (self.root / f"{command[0]}.out").open("wb") as log:
+            daemon = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+        self._daemons.append(daemon)
 
     def ask(self, command: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """What one of SLURM's commands answers."""

@@ -77,7 +77,7 @@ def _status(file, run_id):
     return run.status if run else "none"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_one_killed_one_requeued_and_one_that_runs_out_of_time_all_come_to_their_end(played, here, capsys):
     played.wish(epochs=1000, seconds=0.5)
     file = played.file(trainers=["DiceCE", "CWCD", "Dice"], executor=_executor())
