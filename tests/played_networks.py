@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 
 
 def begin() -> None:
@@ -24,7 +25,8 @@ def begin() -> None:
 
     torch.set_num_threads(1)
     torch.set_num_threads = lambda _: None  # nnU-Net takes all cores, whose threads wait for each other on a busy machine
-    LocalLogger.plot_progress_png = lambda *_: None  # seconds
+    # Drawing takes seconds; the export of a model wants the file.
+    LocalLogger.plot_progress_png = lambda _, folder: Path(folder, "progress.png").touch()
     real = multiprocessing.get_context
 
     def context(method=None):
