@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
     if args.np < 1:
         raise UserError(f"-np must be 1 or more. Found: {args.np}")
     for out in (args.json, args.csv):
+        if out is not None and out.is_dir():
+            raise UserError(f"{out} is a folder; give the name of a file.")
         if out is not None and not out.absolute().parent.is_dir():
             raise UserError(f"{out} cannot be written: the folder {out.absolute().parent} does not exist.")
     pairs, warnings = folders.pair_up(args.predictions, args.truth)

@@ -9,17 +9,19 @@ import platform
 import re
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dataset_conversion.splits import SPLITS
 from nnunet_fess import machine
 from nnunet_fess.errors import UserError, did_you_mean
+from nnunet_fess.folders import expanded, resolved
 from nnunet_fess.plans import network_without_weights
 from nnunet_fess.processes import programs
 from nnunet_fess.study import nodes, progress
-from nnunet_fess.study.config import Local, Slurm, StudyFile
+from nnunet_fess.study.config import Local, Slurm, StudyFile, TestFolders
 from nnunet_fess.study.data import Data
 from nnunet_fess.study.jobs import jobs
 from nnunet_fess.study.local import slots
@@ -142,6 +144,9 @@ def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> N
     data = Data(file, dataset, plans)
     if (data.name, plans) in ((other.name, other.plans_name) for other in found.data):
         raise UserError(f"{file.at('dataset')}: {dataset} is {data.name}, which is there already; allowed: each once")
+    if wrong := data.wrong_splits():
+        found.mistakes += wrong
+        return
     todo = data.to_do()
     if data.plans_file.is_file():
         configuration = data.configuration
@@ -160,6 +165,12 @@ def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> N
     test = data.test
     sizes = sorted({len(data.splits.splits[number]["train"]) for number in numbers.values()}, reverse=True)
     cases = f"{len(test.cases)} test cases" if test else "the folds' validation cases as test"
+    trained = {case for number in numbers.values() for case in data.splits.splits[number]["train"]}
+    if test and (both := sorted(trained & set(test.cases))):
+        found.warnings.append(
+            f"{data.name}: {len(both)} of {len(test.cases)} test cases have names of training cases, such as {both[0]}; a test "
+            "on what was trained on proves nothing"
+        )
     found.fine.append(f"{data.name}: training sets of {', '.join(map(str, sizes))} cases, {cases}")
     found.fine += [f"{data.name}: to be done first: {' '.join(command)}" for _, command in todo]
     if data.splits.appended:
@@ -186,6 +197,8 @@ def _device(file: StudyFile, found: Found) -> None:
         _device_of_a_job(file, found)
         return
     if study.device != "cuda":
+        if study.device == "mps":
+            _mps(file)
         share = machine.cores() // study.executor.parallel
         if study.device == "cpu" and share < 1:
             raise UserError(
@@ -209,6 +222,13 @@ def _device(file: StudyFile, found: Found) -> None:
     found.fine.append(f"cuda: {there} GPUs here")
 
 
+def _mps(file: StudyFile) -> None:
+    import torch
+
+    if not torch.backends.mps.is_available():
+        raise UserError(f"{file.at('device')}: found mps, but torch finds none here; allowed: cpu")
+
+
 def _device_of_a_job(file: StudyFile, found: Found) -> None:
     needed = file.study.gpus_of_a_training
     if needed:
@@ -224,17 +244,33 @@ def _device_of_a_job(file: StudyFile, found: Found) -> None:
 
 
 def _results(file: StudyFile, found: Found) -> None:
-    results = file.results
-    if results.exists() and not results.is_dir():
-        raise UserError(f"{file.at('results')}: {results} is a file; the results need a folder.")
+    results, where = file.results, file.at("results")
+    nearest = _nearest(results)
+    if not nearest.is_dir():
+        raise UserError(f"{where}: {nearest} is a file; the results need a folder.")
     ours = (results / LOCK).is_file() or (results / LOCKS).is_dir()  # the latter comes first
     if results.is_dir() and not ours and any(results.iterdir()):
-        raise UserError(
-            f"{file.at('results')}: {results} holds files, but none of a study's. Choose another folder, or empty it."
-        )
-    nearest = next(path for path in (results, *results.parents) if path.exists())
+        raise UserError(f"{where}: {results} holds files, but none of a study's. Choose another folder, or empty it.")
+    inside = resolved(results)
+    for what, given in _read_only(file):
+        if inside.is_relative_to(resolved(given)):
+            raise UserError(f"{where}: {results} lies in {given} ({what}), which holds data. Choose another folder.")
     if not os.access(nearest, os.W_OK):
-        raise UserError(f"{file.at('results')}: {nearest} cannot be written to.")
+        raise UserError(f"{where}: {nearest} cannot be written to.")
+
+
+def _read_only(file: StudyFile) -> Iterator[tuple[str, Path]]:
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed"):
+        if given := os.environ.get(variable):
+            yield variable, expanded(given)
+    if isinstance(file.study.test, TestFolders):
+        for path in (file.study.test.images, file.study.test.labels):
+            yield "test", file.path.parent / expanded(path)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or of those above it the first that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _disk(file: StudyFile, found: Found) -> None:
@@ -251,11 +287,11 @@ def _disk(file: StudyFile, found: Found) -> None:
         recorded = (read_run(file.results, job.id) for job in here)
         done = sum(run is not None and run.status == "finished" for run in recorded)
         needed += (len(here) - done) * (model + labels)
-    nearest = next(path for path in (file.results, *file.results.parents) if path.exists())
+    nearest = _nearest(file.results)
     free = shutil.disk_usage(nearest).free
     told_needed = f"about {needed / 1e9:.1f} GB of checkpoints and predictions, {free / 1e9:.1f} GB free in {nearest}"
     if needed > free:
-        raise UserError(f"{told_needed}. Make room, or choose another folder with  results:")
+        raise UserError(f"{file.at('results')}: {told_needed}. Make room, or choose another folder with  results:")
     found.fine.append(told_needed)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +26,23 @@ _UNASKED = METRICS[:8]  # lesions on request
 Size = Annotated[int, Field(ge=1)] | Literal["all"]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Text = Annotated[str, Field(min_length=1)]
+_LONGEST_NAME = 150  # bytes; file systems take 255, and what lies in the folder has a path, too
+_MOST_VALUES = 10_000  # anchors of anchors make millions of few lines
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("not one line")
+    return text
+
+
+def _a_folder_name(text: str) -> str:
+    if len(_one_line(text).encode()) > _LONGEST_NAME or text != text.strip() or text.endswith("."):
+        raise ValueError("not a name that every file system takes")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_one_line)]
 
 
 class _Part(BaseModel):
@@ -73,12 +91,6 @@ class Local(_Part):
 
 # One word each: they stand unquoted on #SBATCH lines, where nothing is expanded, but a space or a # ends a word.
 _Word = Annotated[str, Field(pattern=r"^[^\s\"'`\\#;&|<>$\x00-\x1f]+$")]
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable() or not text.strip():
-        raise ValueError("not one line")
-    return text
 
 
 def _no_control_characters(text: str) -> str:
@@ -194,8 +206,8 @@ class Study(_Part):
     The description of a field is what an error message says is allowed.
     """
 
-    name: str = Field(
-        pattern=r"^[^/\\:\x00-\x1f.][^/\\:\x00-\x1f]*$", description="a name that a folder can have, such as hippocampus-losses"
+    name: Annotated[str, AfterValidator(_a_folder_name)] = Field(
+        pattern=r"^[^/\\:.][^/\\:]*$", description="a name that a folder can have, such as hippocampus-losses"
     )
     results: Text | None = Field(None, description="a folder; a relative one is beside this file (default: the name)")
     dataset: Whole | Text | Annotated[list[Whole | Text], Field(min_length=1)] = Field(
@@ -215,7 +227,9 @@ class Study(_Part):
         default_factory=_all_cases,
         description="a list of numbers of training cases and 'all', none twice; or such a list for each of some datasets",
     )
-    repeats: Annotated[int, Field(ge=1)] = Field(1, description="a whole number of draws of each training size, at least 1")
+    repeats: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="a whole number of draws of each training size, 1 to 1000"
+    )
     patients: PatientTable | PatientRegex | None = Field(
         None, description="{table: FILE.csv} or {regex: 'patient\\d+'}, for a dataset that nnunet_fess convert has not made"
     )
@@ -223,7 +237,7 @@ class Study(_Part):
         "validation", description="validation, imagesTs, or {images: FOLDER, labels: FOLDER}"
     )
     metrics: list[Metric] = Field(list(_UNASKED), min_length=1, description=f"a list of {', '.join(METRICS)}, none twice")
-    nsd_tolerance_mm: Annotated[float, Field(gt=0)] = Field(1.0, description="a number of mm above 0")
+    nsd_tolerance_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="a number of mm above 0")
     executor: Executor = Field(
         Local.model_validate({}),
         description="{kind: local, parallel: 1}, {kind: local, gpus: [0, 1]}, or {kind: slurm, partition: …}",
@@ -282,9 +296,10 @@ class StudyFile:
         """What the others are compared with."""
         return next(trainer for trainer in self.trainers if trainer.given == (self.study.baseline or self.study.trainers[0]))
 
-    def at(self, key: str) -> str:
-        """Where a key stands, as the messages say it."""
-        line = self.lines.get(key) or self.lines.get(key.partition(".")[0])
+    def at(self, key: str, item: int | None = None) -> str:
+        """Where a key stands, as the messages say it; with an item of its list, that one's line."""
+        known = (self.lines[name] for name in _above(key if item is None else f"{key}.{item}") if name in self.lines)
+        line = next(known, None)
         return f"{self.path}, line {line}, {key}" if line else f"{self.path}, {key}"
 
 
@@ -295,8 +310,7 @@ def load(path: str | Path) -> StudyFile:
         UserError: it cannot be read, or is no study; a line for each mistake, with its place, what was found, what is allowed.
     """
     path = expanded(path).absolute()
-    content, lines = _read(path)
-    mistakes: list[tuple[int, str]] = []
+    content, lines, mistakes = _read(path)
     wrong: set[str] = set()
     study = None
     try:
@@ -320,10 +334,11 @@ def load(path: str | Path) -> StudyFile:
     return StudyFile(path, study, trainers, lines)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The file as plain values, and the line of each key."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, int], list[tuple[int, str]]]:
+    """The file as plain values, the line of each key, and line and text of what is wrong with it as YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
 
     try:
         text = path.read_text("utf-8-sig")
@@ -333,19 +348,46 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no UTF-8 text: byte {error.start}. Save it as UTF-8.") from error
+    reader = YAML(typ="rt")
+    reader.allow_duplicate_keys = True  # told with the other mistakes
     try:
-        content = YAML(typ="rt").load(text)
+        content = reader.load(text)
+        twice = list(_twice(YAML(typ="rt").compose(text), set()))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
         what = "; ".join(part for part in (error.context, error.problem) if part).split("\n")[0]
-        raise UserError(f"{path}, {line}no YAML: {what}.") from error
+        hint = " Use spaces, not tabs." if "'\\t'" in what else ""
+        raise UserError(f"{path}, {line}no YAML: {what}.{hint}") from error
+    except ReaderError as error:
+        before = text[: error.position].count("\n")
+        what = f"a character that no text has, number {ord(text[error.position])}"
+        raise UserError(f"{path}, line {before + 1}: no YAML: {what}.") from error
     except (YAMLError, ValueError) as error:
         raise UserError(f"{path} is no YAML: {error}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: keys with values expected, such as  name: my-study; found {_shown(content)}.")
-    lines = dict(_lines(content))
-    return _plain(content), lines
+    lines = dict(itertools.islice(_lines(content), _MOST_VALUES))
+    if len(lines) == _MOST_VALUES:
+        raise UserError(f"{path}: more than {_MOST_VALUES} values; its anchors repeat too much. Write out what is meant.")
+    return _plain(content), lines, twice
+
+
+def _twice(node: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[int, str]]:
+    """Line and text of each key that stands twice in one place."""
+    if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+        return
+    seen.add(id(node))
+    first: dict[str, int] = {}
+    for position, item in enumerate(node.value):
+        if not isinstance(item, tuple):
+            yield from _twice(item, seen, f"{prefix}{position}.")
+            continue
+        name, line = str(item[0].value), item[0].start_mark.line + 1
+        if name in first:
+            yield line, f"{prefix}{name}: found twice, before in line {first[name]}; allowed: each key once"
+        first.setdefault(name, line)
+        yield from _twice(item[1], seen, f"{prefix}{name}.")
 
 
 def _lines(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -367,6 +409,8 @@ def _plain(node: Any) -> Any:
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_plain(item) for item in node]
+    if type(node) is datetime.date:
+        return node.isoformat()  # a name, not a day
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
@@ -453,10 +497,12 @@ def _contradictions(content: Mapping[str, Any], wrong: set[str]) -> Iterator[tup
             lists[f"training_sizes.{name}"] = listed
             if name not in map(str, datasets):
                 yield f"training_sizes.{name}", f"found {name}; allowed: one of the datasets, {', '.join(map(str, datasets))}"
+    executor = content.get("executor")
+    lists["executor.gpus"] = executor.get("gpus") if isinstance(executor, dict) else None
     for key, items in lists.items():
-        if isinstance(items, list) and good(key.partition(".")[0]):
-            for item in sorted({str(item) for item in items if items.count(item) > 1}):
-                yield key, f"found {item} twice; allowed: each once"
+        plain = [item for item in items if type(item) in (int, str)] if isinstance(items, list) else []
+        for item in sorted({str(item) for item in plain if plain.count(item) > 1}):
+            yield key, f"found {item} twice; allowed: each once"
     plans = content.get("plans", [])
     for position, name in enumerate(plans if isinstance(plans, list) else [plans]) if good("plans") else ():
         try:
@@ -543,11 +589,14 @@ def _of_slurm(executor: Mapping[str, Any], device: str) -> Iterator[tuple[str, s
 
 def _line(lines: Mapping[str, int], key: str) -> int:
     """The line of a key, or of the nearest key above it; 1 for what is missing."""
+    return next((lines[known] for known in _above(key) if known in lines), 1)
+
+
+def _above(key: str) -> Iterator[str]:
+    """A key and those above it: `a.b.1`, `a.b`, `a`."""
     while key:
-        if key in lines:
-            return lines[key]
+        yield key
         key = key.rpartition(".")[0]
-    return 1
 
 
 def _shown(value: Any) -> str:

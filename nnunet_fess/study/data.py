@@ -13,6 +13,7 @@ from typing import Any
 from dataset_conversion import splits
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.patients import Who
+from dataset_conversion.splits import Planned
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded, folder, refuse_overlap
@@ -204,7 +205,7 @@ class Data:
     # Folds
 
     @cached_property
-    def splits(self) -> splits.Planned:
+    def splits(self) -> Planned:
         """nnU-Net's folds with the training sets of the study; not written yet.
 
         Raises:
@@ -212,14 +213,47 @@ class Data:
         """
         study = self.file.study
         sizes = [size for size in study.sizes_of(self.given) if size != "all"]
-        wishes = [splits.Wish(fold, sizes, study.repeats) for fold in study.folds]
         try:
-            return splits.planned(self.place, wishes, self.who)
+            return self._planned(study.folds, sizes, study.repeats)
         except ConversionError as error:
-            told = str(error)
-            key = "folds" if "--fold" in told else "training_sizes" if "--sizes" in told else "dataset"
-            hint = " In this file:  patients: {table: FILE.csv} or {regex: …}" if "--patient" in told else ""
-            raise UserError(f"{self.file.at(key)}: {told}.{hint}") from error
+            raise UserError(self._at("dataset", error)) from error
+
+    def _planned(self, folds: Sequence[int], sizes: Sequence[int], repeats: int = 1) -> Planned:
+        return splits.planned(self.place, [splits.Wish(fold, sizes, repeats) for fold in folds], self.who)
+
+    def _at(self, key: str, error: ConversionError, item: int | None = None) -> str:
+        told = str(error)
+        patients = "--patient" in told or isinstance(self.file.study.patients, PatientTable)
+        key = "patients" if key == "dataset" and patients and self.file.study.patients else key
+        hint = " In this file:  patients: {table: FILE.csv} or {regex: …}" if "--patient" in told else ""
+        return f"{self.file.at(key, item)}: {told.removeprefix('--patient-regex ')}.{hint}"
+
+    def wrong_splits(self) -> list[str]:
+        """Each fold and each training size that cannot be, not the first alone."""
+        try:
+            self._planned([], [])
+        except ConversionError as error:
+            return [self._at("dataset", error)]
+        wrong: dict[str, None] = {}
+        folds = []
+        for position, fold in enumerate(self.file.study.folds):
+            try:
+                self._planned([fold], [])
+                folds.append(fold)
+            except ConversionError as error:
+                wrong[self._at("folds", error, position)] = None
+        given = self.file.study.training_sizes
+        key = f"training_sizes.{self.given}" if isinstance(given, dict) else "training_sizes"
+        for position, size in enumerate(self.file.study.sizes_of(self.given)):
+            if size == "all":
+                continue
+            for fold in folds:
+                try:
+                    self._planned([fold], [size])
+                except ConversionError as error:
+                    of_size = str(error).startswith("--sizes")
+                    wrong[self._at(key, error, position) if of_size else self._at("dataset", error)] = None
+        return list(wrong)
 
     @property
     def jobs(self) -> list[Job]:

@@ -91,20 +91,33 @@ def question_of(dataset_json: Path, **options: Any) -> Question:
     try:
         if not isinstance(labels, dict) or not labels:
             raise ValueError("no labels")
-        parts = {str(name): tuple(map(int, label if isinstance(label, list) else [label])) for name, label in labels.items()}
+        parts = {str(name): tuple(map(_label, label if isinstance(label, list) else [label])) for name, label in labels.items()}
+        if not all(parts.values()):
+            raise ValueError("a region of nothing")
     except (TypeError, ValueError) as error:
         raise UserError(
-            f'{dataset_json}: "labels" must give every name a whole number or a list of them, found {labels}.'
+            f'{dataset_json}: "labels" must give every name a whole number, 0 or more, or a list of them, found {labels}.'
         ) from error
     ignore = parts.pop("ignore", (None,))[0]
     structures = {name: values for name, values in parts.items() if name != "background" and values != (0,)}
+    if not structures:
+        raise UserError(f'{dataset_json}: "labels" has the background alone; there is nothing to measure.')
     reader = str(content.get("overwrite_image_reader_writer") or "")
     return Question(structures, ignore_label=ignore, reader="" if reader == "None" else reader, **options)
+
+
+def _label(value: Any) -> int:
+    label = int(value)
+    if label < 0 or isinstance(value, bool) or (isinstance(value, float) and label != value):
+        raise ValueError(f"{value} is no label")
+    return label
 
 
 def question_without_labels(pairs: Sequence[Pair], **options: Any) -> Question:
     """The labels above 0 that there are in the true files, named by their numbers."""
     found = {int(label) for pair in pairs for label in np.unique(_read(pair.truth, "")[0])}
+    if not found - {0}:
+        raise UserError(f"{pairs[0].truth.parent}: the true files hold no label but 0. Name the labels:  --labels dataset.json")
     return Question({str(label): (label,) for label in sorted(found - {0})}, **options)
 
 

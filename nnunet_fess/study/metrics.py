@@ -46,6 +46,7 @@ METRICS = (*OVERLAP, *SURFACE, *LESION)
 # Where less is better; elsewhere more is.
 LOWER_IS_BETTER = frozenset({"hd95", "assd", "lesion_fp"})
 _ROUNDING = 1e-6  # relative; of spacings
+_FEW = 255  # labels
 # In mm.
 LENGTHS = frozenset({"hd95", "assd"})
 
@@ -89,11 +90,14 @@ def case_metrics(
     steps = [float(step) for step, size in zip(spacing, truth.shape, strict=True) if size != 1] or [1.0]
     prediction, truth = prediction.reshape(shape), truth.reshape(shape)
     top = int(max(prediction.max(initial=0), truth.max(initial=0)))
+    if top > _FEW:  # the table of all labels by all labels grows with the square of the highest
+        prediction, truth, structures, ignore_label = _renumbered(prediction, truth, structures, ignore_label)
+        top = int(max(prediction.max(initial=0), truth.max(initial=0)))
     confusion = _confusion(prediction, truth, top + 1, ignore_label)
     result: dict[str, dict[str, float]] = {}
     for name, labels in structures.items():
         inside = np.zeros(top + 1, bool)
-        inside[[label for label in labels if label <= top]] = True
+        inside[[label for label in labels if 0 <= label <= top]] = True
         counts = _overlap(confusion, inside)
         values = {metric: counts[metric] for metric in metrics if metric in counts}
         if wanted := [metric for metric in metrics if metric not in counts]:
@@ -122,6 +126,24 @@ def _check(prediction: Labels, truth: Labels, spacing: Sequence[float], metrics:
             raise ValueError(f"{name} must hold integers. Got: {labels.dtype}")
         if labels.size and labels.min() < 0:
             raise ValueError(f"{name} must hold no label below 0. Got: {labels.min()}")
+
+
+def _renumbered(
+    prediction: Labels, truth: Labels, structures: Mapping[str, Sequence[int]], ignore_label: int | None
+) -> tuple[Labels, Labels, dict[str, list[int]], int | None]:
+    """Labels that are asked for as 1, 2, …; all others as 0, in no structure."""
+    asked = {0, *(label for labels in structures.values() for label in labels)}
+    known = np.array(sorted(asked | ({ignore_label} if ignore_label is not None else set())))
+    number = {int(label): place for place, label in enumerate(known, 1)}
+
+    def renumbered(labels: Labels) -> Labels:
+        place = np.searchsorted(known, labels)
+        found = known[np.minimum(place, len(known) - 1)] == labels
+        return np.where(found, place + 1, 0)
+
+    ignored = None if ignore_label is None else number[ignore_label]
+    parts = {name: [number[label] for label in labels] for name, labels in structures.items()}
+    return renumbered(prediction), renumbered(truth), parts, ignored
 
 
 def _confusion(prediction: Labels, truth: Labels, number: int, ignore_label: int | None) -> NDArray[np.int64]:

@@ -141,7 +141,7 @@ def read_run(results: Path, run_id: str) -> Run | None:
     path = folder_of(results, run_id) / RECORD
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}. Remove it; the run is then looked at anew.") from error

@@ -11,8 +11,8 @@ structure, and of the mean over the structures (nnU-Net's foreground mean: of th
   other trainings would differ;
 - p values after Holm: a family is all trainers, training sizes and plans of one metric and structure;
 - effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z;
-- the smallest difference that would have been found with a power of 0.8: where it is larger than what matters, to have found no
-  difference means nothing.
+- the smallest difference that would have been found with a power of 0.8, whatever the rest of its family (at α / their number,
+  Holm's first step): where it is larger than what matters, to have found no difference means nothing.
 
 What is undefined (NaN, see `nnunet_fess.study.metrics`) is left out where it stands, from both of a pair, and counted.
 
@@ -23,6 +23,7 @@ and their stability: Wiesenfarth et al. 2021 (challengeR).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -32,12 +33,13 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from nnunet_fess.study.metrics import LOWER_IS_BETTER
+from nnunet_fess.study.metrics import LENGTHS, LOWER_IS_BETTER
 from nnunet_fess.study.results import Case, Run
 
 MEAN = "mean"  # the name of the mean over structures, where a structure's name stands
 ALPHA, POWER = 0.05, 0.8
 _SAMPLES = 2000
+_UNBOUNDED = (*LENGTHS, "lesion_fp")  # the others are between 0 and 1
 Values = NDArray[np.float64]
 
 
@@ -110,9 +112,10 @@ class Comparison:
         runs: paired ones.
         p_runs: paired t test over runs; NaN of fewer than two.
         p_runs_holm: after Holm.
-        detectable: the smallest difference that would have been found with a power of 0.8, by cases or by runs, whichever is
-            larger.
+        detectable: the smallest difference that would have been found with a power of 0.8 after Holm, by cases or by runs,
+            whichever is larger.
         left_out: pairs of values of which one or both are not defined.
+        family: how many comparisons Holm's correction is over.
     """
 
     setting: Setting
@@ -133,6 +136,7 @@ class Comparison:
     left_out: int
     p_cases_holm: float = math.nan
     p_runs_holm: float = math.nan
+    family: int = 1
 
     @property
     def told_apart(self) -> bool:
@@ -161,6 +165,14 @@ class Comparison:
             return f"perhaps {word}: the interval leaves out 0, but {self.cases} cases do not suffice for so many comparisons"
         if math.isnan(self.detectable):
             return "cannot be told: too few cases and runs"
+        if self.detectable == 0:
+            return f"cannot be told: each of the {self.cases} cases says the same, which cannot tell what would have been seen"
+        # Wilcoxon's smallest p is 2 / 2ⁿ; and no overlap can differ by more than 1
+        if 2.0 ** (1 - self.cases) * self.family >= ALPHA or (self.metric not in _UNBOUNDED and self.detectable >= 1):
+            several = f" for {self.family} comparisons" if self.family > 1 else ""
+            return (
+                f"cannot be told: {self.cases} cases and {self.runs} runs are too few{several} to see any difference for sure"
+            )
         return f"cannot be told apart; a difference below {self.detectable:.2g} would not have been seen"
 
 
@@ -221,21 +233,25 @@ def comparisons(
         structures: which, and `MEAN`; None: all.
     """
     found: list[Comparison] = []
-    for setting, table in _tables(cases).items():
-        if baseline not in table.trainers:
-            continue
+    tables = {setting: table for setting, table in _tables(cases).items() if baseline in table.trainers}
+    families = Counter(setting.dataset for setting, table in tables.items() for _ in table.trainers[1:])
+    for setting, table in tables.items():
         samples = _Bootstrap(table, seed, patients or {})
         wanted = [name for name in (*table.structures, MEAN) if structures is None or name in structures]
         for trainer in table.trainers:
             if trainer != baseline:
                 for metric in metrics:
-                    found += _comparisons(setting, samples, trainer, baseline, wanted, metric)
+                    found += _comparisons(setting, samples, trainer, baseline, wanted, metric, families[setting.dataset])
     return _holm(found)
 
 
 def best(found: Sequence[Summary], setting: Setting, structure: str, metric: str) -> str | None:
-    """The trainer with the best mean; None if none has one."""
-    rows = [s for s in found if (s.setting, s.structure, s.metric) == (setting, structure, metric) and not math.isnan(s.mean)]
+    """The trainer with the best mean; None if none has one. A mean that lacks a structure that another has leads nothing."""
+    here = [s for s in found if (s.setting, s.metric) == (setting, metric) and not math.isnan(s.mean)]
+    rows = [s for s in here if s.structure == structure]
+    if structure == MEAN:
+        behind = Counter(s.trainer for s in here)
+        rows = [s for s in rows if behind[s.trainer] == max(behind.values())]
     key: Callable[[Summary], float] = lambda s: s.mean if metric in LOWER_IS_BETTER else -s.mean  # noqa: E731
     return min(rows, key=key).trainer if rows else None
 
@@ -441,7 +457,13 @@ def _interval(samples: Values) -> tuple[float, float]:
 
 
 def _comparisons(
-    setting: Setting, samples: _Bootstrap, trainer: str, baseline: str, structures: Sequence[str], metric: str
+    setting: Setting,
+    samples: _Bootstrap,
+    trainer: str,
+    baseline: str,
+    structures: Sequence[str],
+    metric: str,
+    family: int,
 ) -> Iterator[Comparison]:
     table = samples.table
     ours, theirs = (_by_case(table.runs[name], metric) for name in (trainer, baseline))
@@ -459,7 +481,7 @@ def _comparisons(
         differences = np.array([float(np.mean(per_patient[patient])) for patient in sorted(per_patient)])
         by_run = np.array(_run_differences(table, trainer, baseline, metric, columns))
         low, high = _interval(_nanmean(drawn[0][:, columns], 1) - _nanmean(drawn[1][:, columns], 1))
-        detectable = [value for value in (_detectable(differences), _detectable(by_run)) if math.isfinite(value)]
+        detectable = [value for value in (_detectable(each, family) for each in (differences, by_run)) if math.isfinite(value)]
         yield Comparison(
             setting,
             trainer,
@@ -477,6 +499,7 @@ def _comparisons(
             p_runs=_t_test(by_run),
             detectable=max(detectable, default=math.nan),
             left_out=sum(int((~defined[columns]).sum()) for defined in paired.values()),
+            family=family,
         )
 
 
@@ -491,21 +514,26 @@ def _by_case(runs: Sequence[_Run], metric: str) -> dict[tuple[Slot, str], Values
 
 
 def _run_differences(table: _Table, trainer: str, baseline: str, metric: str, columns: list[int]) -> list[float]:
-    """Differences of the runs' means: by slot and seed where both have the same seeds there, by slot where not."""
-    means: list[dict[Slot, dict[int | None, float]]] = []
+    """Of the runs, each over what both of a pair have: by slot and seed where both have the same seeds there, else by slot."""
+    by_slot: list[dict[Slot, dict[int | None, _Run]]] = []
     for name in (trainer, baseline):
-        found: dict[Slot, dict[int | None, float]] = {}
+        found: dict[Slot, dict[int | None, _Run]] = {}
         for run in table.runs[name]:
             if metric in run.values:
-                found.setdefault(run.slot, {})[run.seed] = _run_mean(run.values[metric][:, columns])
-        means.append(found)
-    differences = []
-    for slot in sorted(means[0].keys() & means[1].keys()):
-        ours, theirs = means[0][slot], means[1][slot]
+                found.setdefault(run.slot, {})[run.seed] = run
+        by_slot.append(found)
+    pairs: list[tuple[Sequence[_Run], Sequence[_Run]]] = []
+    for slot in sorted(by_slot[0].keys() & by_slot[1].keys()):
+        ours, theirs = by_slot[0][slot], by_slot[1][slot]
         if ours.keys() == theirs.keys():
-            differences += [ours[seed] - theirs[seed] for seed in ours]
+            pairs += [([ours[seed]], [theirs[seed]]) for seed in ours]
         else:
-            differences.append(float(_nanmean(np.array([*ours.values()])) - _nanmean(np.array([*theirs.values()]))))
+            pairs.append(([*ours.values()], [*theirs.values()]))
+    differences = []
+    for pair in pairs:
+        one, other = (_by_case(runs, metric) for runs in pair)
+        apart = [(one[key] - other[key])[columns] for key in one if key in other]
+        differences.append(_run_mean(np.stack(apart)) if apart else math.nan)
     return [difference for difference in differences if math.isfinite(difference)]
 
 
@@ -539,12 +567,12 @@ def _d_z(differences: Values) -> float:
     return float(differences.mean() / differences.std(ddof=1))
 
 
-def _detectable(differences: Values) -> float:
-    """By the t distribution: (t(1 - α/2) + t(power)) · sd / √n."""
+def _detectable(differences: Values, family: int) -> float:
+    """By the t distribution: (t(1 - α/2) + t(power)) · sd / √n, with α over the size of the family."""
     n = len(differences)
     if n < 2:
         return math.nan
-    quantiles = stats.t.ppf(1 - ALPHA / 2, n - 1) + stats.t.ppf(POWER, n - 1)
+    quantiles = stats.t.ppf(1 - ALPHA / family / 2, n - 1) + stats.t.ppf(POWER, n - 1)
     return float(quantiles * differences.std(ddof=1) / math.sqrt(n))
 
 
@@ -576,10 +604,17 @@ def _corrected(p: Sequence[float]) -> Values:
 
 def _ranks(setting: Setting, table: _Table, structure: str, metric: str, seed: int, patients: Mapping[str, str]) -> list[Rank]:
     columns = table.columns(structure)
-    scores: dict[str, dict[str, list[float]]] = {}
+    by_key: dict[tuple[Slot, str], dict[str, Values]] = {}
     for trainer, runs in table.runs.items():
-        for (_, case), values in _by_case(runs, metric).items():
-            scores.setdefault(patients.get(case, case), {}).setdefault(trainer, []).append(float(_nanmean(values[columns])))
+        for key, found in _by_case(runs, metric).items():
+            by_key.setdefault(key, {})[trainer] = found[columns]
+    scores: dict[str, dict[str, list[float]]] = {}
+    for (_, case), of_trainers in by_key.items():
+        # who lacks a structure that another one has does not get away with the mean of the rest
+        asked = np.isfinite(np.stack([*of_trainers.values()])).any(0)
+        for trainer, found in of_trainers.items():
+            score = float(found[asked].mean()) if asked.any() else math.nan
+            scores.setdefault(patients.get(case, case), {}).setdefault(trainer, []).append(score)
     sign = 1 if metric in LOWER_IS_BETTER else -1
     # An undefined score is the worst: a structure that was not found has no distance.
     worst = math.inf

@@ -74,7 +74,7 @@ def about_tests(against: Sequence[Comparison]) -> str:
         "samples that draw cases and runs. p: Wilcoxon's signed-rank test over cases, whose differences are averaged over runs "
         "first; p over runs: paired t test of the runs' means. Both after Holm over all trainers, training sizes and plans of "
         "a metric and structure. Effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z. What “would not have "
-        f"been seen” is what such a study finds with a probability of less than {POWER:.0%}."
+        f"been seen” is what such a study finds, after Holm, with a probability of less than {POWER:.0%}."
     )
     if max(runs, default=0) < 2:
         text += " There is one run per trainer: nothing here says what another training would give."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,43 @@ def test_a_loss_that_is_known_to_fail_alone_is_named(played):
 def test_independent_mistakes_are_told_together(played):
     found = check(played.file(trainers=["nnUNetTrainerNobodyHas"], folds=[7], executor={"kind": "local", "parallel": 4000}))
     assert len(found.mistakes) == 3
+
+
+def test_every_fold_and_size_that_cannot_be_is_told(played):
+    found = check(played.file(folds=[0, 7, 5], training_sizes=["all", 300, 3, 40]))
+    assert [line.partition(" line 1, ")[2] for line in found.mistakes] == [
+        "folds: --fold 7: Dataset999_Played has folds 0…4.",
+        "folds: --fold 5: Dataset999_Played has folds 0…4.",
+        "training_sizes: --sizes 300: the training set has 9 cases.",
+        "training_sizes: --sizes 40: the training set has 9 cases.",
+    ]
+
+
+@pytest.mark.parametrize("variable", ["nnUNet_raw", "nnUNet_preprocessed"])
+def test_results_do_not_lie_among_the_data(played, variable, tmp_path):
+    root = Path(os.environ[variable])
+    (tmp_path / "link").symlink_to(root)
+    for results in (root, root / "Dataset999_Played" / "mine", tmp_path / "link" / "mine"):
+        (told,) = check(played.file(results=str(results))).mistakes
+        assert "line 1, results: " in told and ("which holds data" in told or "but none of a study's" in told)
+
+
+def test_results_below_a_file(played):
+    (told,) = check(played.file(results="study.yaml/a/b")).mistakes
+    assert "line 1, results: " in told and "study.yaml is a file" in told
+
+
+def test_a_test_on_training_cases_is_warned_of(played):
+    raw = Path(os.environ["nnUNet_raw"], "Dataset999_Played")
+    for labels in (raw / "labelsTr").iterdir():
+        (raw / "imagesTr" / labels.name.replace(".nii.gz", "_0000.nii.gz")).write_text("image")
+    found = check(played.file(test={"images": str(raw / "imagesTr"), "labels": str(raw / "labelsTr")}))
+    assert any("test cases have names of training cases" in line for line in found.warnings)
+
+
+def test_patients_that_cannot_be_read_are_the_patients_mistake(played):
+    (told,) = check(played.file(patients={"regex": "("}, training_sizes=["all", 3])).mistakes
+    assert "line 1, patients: " in told
 
 
 def test_a_gpu_that_is_not_there(played, monkeypatch):

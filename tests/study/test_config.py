@@ -160,3 +160,50 @@ def test_every_metric_that_can_be_measured_can_be_asked_for(tmp_path):
     assert load(path).study.metrics == ["dice", "lesion_recall", "lesion_fp"]
     path.write_text("name: a\ndataset: 1\ntrainers: [Dice]\n")
     assert load(path).study.metrics == [*metrics.OVERLAP, *metrics.SURFACE]  # lesions on request
+
+
+def test_a_key_that_stands_twice_is_one_mistake_among_others(read):
+    told = _mistakes(
+        read,
+        "name: a\ndataset: 1\ntrainers: [Dice]\nname: b\nseeds: x\ntest:\n  images: a\n  labels: b\n  images: c\nseeds: y\n",
+    )
+    assert [line.strip().split(";")[0] for line in told[1:]] == [
+        "line 4, name: found twice, before in line 1",
+        "line 5, seeds: found 'x'",
+        "line 9, test.images: found twice, before in line 7",
+        "line 10, seeds: found twice, before in line 5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("repeats: 10000000000000000000000000\ntraining_sizes: [8]", "line 4, repeats: found 1000"),
+        ("nsd_tolerance_mm: .inf", "line 4, nsd_tolerance_mm: found inf"),
+        ("executor: {gpus: [0, 1, 0]}", "line 4, executor.gpus: found 0 twice"),
+        ('results: "a\\0b"', "line 4, results: found"),
+        ("test: {images: ' ', labels: b}", "line 4, test.images: found"),
+        ("training_sizes: {1: [all], '1': [2]}", "line 4, training_sizes.1: found twice"),
+        ("folds: [0, 0, x]", "line 4, folds: found 0 twice"),  # although another item is wrong, too
+        ("folds: [0]\nseeds:\n\t- 1", "Use spaces, not tabs"),
+        ("results: a\x07b", "line 4: no YAML: a character that no text has, number 7"),
+    ],
+)
+def test_what_no_study_can_be_made_of(read, change, message):
+    told = _mistakes(read, f"name: a\ndataset: 1\ntrainers: [Dice]\n{change}\n")
+    assert any(message in line for line in told), told
+
+
+@pytest.mark.parametrize("name", ["a" * 200, "ä" * 100, "'a '", "a.", '"a\\nb"'])
+def test_a_name_that_no_folder_has(read, name):
+    assert "line 1, name: found" in _mistakes(read, f"name: {name}\ndataset: 1\ntrainers: [Dice]\n")[1]
+
+
+def test_a_name_like_a_day_is_a_name(read):
+    assert read("name: 2026-01-31\ndataset: 1\ntrainers: [Dice]\n").study.name == "2026-01-31"
+
+
+def test_anchors_of_anchors_do_not_take_the_memory(read):
+    """Nine lines that mean 9⁹ values."""
+    lines = "\n".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    assert "more than 10000 values" in _mistakes(read, f"a: &a [{', '.join('x' * 9)}]\n{lines}\nname: a\n")[0]

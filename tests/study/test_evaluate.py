@@ -70,7 +70,13 @@ def test_structures_are_those_of_dataset_json(tmp_path):
     assert question == Question({"whole": (1, 2), "core": (2,)}, ("dice",), ignore_label=3, reader="NibabelIO")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"labels": {"a": "x"}}', '{"labels": []}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "{}", '{"labels": {"a": "x"}}', '{"labels": []}', "{"),
+        *('{"labels": {"a": -1}}', '{"labels": {"a": 1.5}}', '{"labels": {"a": []}}', '{"labels": {"background": 0}}'),
+    ],
+)
 def test_a_dataset_json_without_labels_is_told(tmp_path, content):
     path = tmp_path / "dataset.json"
     path.write_text(content)

@@ -174,6 +174,18 @@ def test_a_label_that_is_nowhere_is_an_empty_structure(blobs):
     assert math.isnan(case_metrics(*blobs, {"far": (77,)}, (1, 1, 1), ("dice",))["far"]["dice"])
 
 
+def test_numbers_of_labels_do_not_matter(blobs):
+    """Labels of FreeSurfer's size, whose table by themselves would take gigabytes, and one that is asked of nobody."""
+    prediction, truth = blobs
+    structures = {"a": (1,), "b": (2, 3)}
+    few = case_metrics(prediction, truth, structures, (1, 1, 1), METRICS)
+    names = np.array([0, 14175, 10**9, 300, 5, 77, 78, 79])
+    many = case_metrics(names[prediction], names[truth], {"a": (14175,), "b": (10**9, 300)}, (1, 1, 1), METRICS)
+    assert many == few
+    ignored = case_metrics(prediction, truth, {"a": (1,)}, (1, 1, 1), METRICS, ignore_label=2)
+    assert case_metrics(names[prediction], names[truth], {"a": (14175,)}, (1, 1, 1), METRICS, ignore_label=10**9) == ignored
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

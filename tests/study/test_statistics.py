@@ -198,6 +198,66 @@ def test_equal_trainers_are_not_told_apart():
     assert math.isnan(row.rank_biserial)
 
 
+def test_what_is_detectable_is_so_after_holm():
+    """Of more trainers each needs a larger difference; stated for one alone, it would flatter the study."""
+    generator = np.random.default_rng(3)
+    values = {name: draw(generator, 0.8)[..., None] for name in ("A", *map(str, range(20)))}
+    alone = only(comparisons(scores({name: values[name] for name in "A0"}), ["dice"], "A"), structure="x")
+    among = only(comparisons(scores(values), ["dice"], "A"), structure="x", trainer="0")
+    assert (alone.family, among.family) == (1, 20)
+    assert among.difference == alone.difference and among.detectable > 1.3 * alone.detectable
+
+
+def test_too_few_cases_for_so_many_trainers():
+    """Of seven cases Wilcoxon's p is 0.0156 at best: of four trainers none can be found, whatever the difference."""
+    generator = np.random.default_rng(0)
+    values = {name: generator.uniform(0.5, 0.9, (5, 7, 1)) for name in "ABCDE"}
+    words = {row.in_words for row in comparisons(scores(values), ["dice"], "A") if row.low < 0 < row.high}
+    assert words == {"cannot be told: 7 cases and 5 runs are too few for 4 comparisons to see any difference for sure"}
+
+
+def test_no_overlap_differs_by_more_than_one():
+    generator = np.random.default_rng(0)
+    values = {name: draw(generator, 0.5, runs=2, cases=10, run_sd=0.2)[..., None] for name in "AB"}
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    assert row.detectable > 1 and row.in_words.startswith("cannot be told: 10 cases and 2 runs are too few to see")
+    lengths = only(comparisons(scores(values, metric="hd95"), ["hd95"], "A"), structure="x")
+    assert "would not have been seen" in lengths.in_words
+
+
+def test_what_does_not_vary_tells_nothing():
+    values = {name: np.full((3, 9, 1), 0.8) for name in "AB"}
+    row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
+    assert row.in_words == "cannot be told: each of the 9 cases says the same, which cannot tell what would have been seen"
+
+
+def test_runs_are_compared_over_what_both_have():
+    """B finds no distance in the hard case, which does not make its runs better."""
+    generator = np.random.default_rng(1)
+    easy = generator.uniform(2, 3, (4, 6, 1))
+    hard = np.full((4, 1, 1), 50.0)
+    values = {"A": np.concatenate([easy, hard], 1), "B": np.concatenate([easy + 1, hard * np.nan], 1)}
+    row = only(comparisons(scores(values, metric="hd95"), ["hd95"], "A"), structure="x")
+    assert row.difference == pytest.approx(1) and row.runs == 4
+    other = {"A": values["A"], "B": values["B"][:2]}  # other seeds: one pair
+    assert only(comparisons(scores(other, metric="hd95"), ["hd95"], "A"), structure="x").runs == 1
+    noisy = values | {"B": values["B"] + generator.normal(0, 0.01, (4, 1, 1))}
+    row = only(comparisons(scores(noisy, metric="hd95"), ["hd95"], "A"), structure="x")
+    by_hand = [float(np.mean(b[:6] - a[:6])) for a, b in zip(noisy["A"], noisy["B"], strict=True)]
+    assert row.p_runs == pytest.approx(stats.ttest_1samp(by_hand, 0).pvalue)
+
+
+def test_who_misses_a_structure_does_not_lead_the_mean():
+    """B never finds y: the mean of the rest is no distance that others have to beat."""
+    values = {"A": np.full((1, 3, 2), (2.0, 9.0)), "B": np.full((1, 3, 2), (3.0, np.nan))}
+    cases = scores(values, ("x", "y"), metric="hd95")
+    found = summaries(cases, ["hd95"])
+    assert only(found, trainer="B", structure=MEAN).mean == 3
+    assert best(found, found[0].setting, MEAN, "hd95") == "A"
+    places = ranks(cases, ["hd95"])
+    assert [only(places, trainer=name, structure=MEAN).place for name in "AB"] == [1, 2]
+
+
 def test_what_is_detectable_is_found_four_times_in_five():
     generator = np.random.default_rng(6)
     sd, n = 0.02, 20
