@@ -188,8 +188,8 @@ def loss_maps(
 
     Returns:
         Each (Z, Y, X) on that scale's grid. Where the channels have maps of their own: of regions, and of labels if a map has
-        two signs, inside and outside of a class, one for each structure, named after it; else that of the voxel's own class. A
-        contour beside weights that say no more than it is left out.
+        two signs, inside and outside of a class, or none of the background, one for each structure, named after it; else that
+        of the voxel's own class. A contour beside weights that say no more than it is left out.
 
     Raises:
         UserError: it draws nothing.
@@ -210,6 +210,8 @@ def loss_maps(
             found |= {f"{name}, {region}": _volume(drawn[:, case.structures.index(region)]) for region in regions}
         elif of_labels and own and bool((drawn < 0).any()):
             found |= {f"{name}, {label}": _volume(drawn[:, 1 + case.structures.index(label)]) for label in own}
+        elif truth.is_label_map and own and drawn.shape[1] == len(case.structures) > 1:
+            found |= {f"{name}, {label}": _volume(drawn[:, case.structures.index(label)]) for label in own}
         elif of_labels:
             found[name] = _volume(drawn.gather(1, truth.classes.long())[:, 0])
         else:

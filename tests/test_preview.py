@@ -255,6 +255,14 @@ def test_of_many_structures_the_largest_are_drawn(make_dataset):
     assert preview.chosen_structures(case) == ["s3", "s4", "s5", "s6"]
 
 
+@pytest.mark.parametrize("labels", ["plain", "regions"])
+def test_cells_of_components_are_drawn(make_dataset, tmp_path, labels):
+    case = load(make_dataset(labels), "nnUNetPlans", "tiny", None)
+    maps = [loss_maps(parse("nnUNetTrainerCCDice"), case, scale) for scale in case.scales]
+    assert list(maps[0]) == [f"cells, {structure}" for structure in case.structures] and len(maps[0]) == 2
+    assert draw(case, maps, "title", tmp_path / "picture.png") == []
+
+
 def test_maps_of_every_part_of_a_blend_are_found(make_dataset, monkeypatch):
     class Part(SpatialLoss):
         def __init__(self, value):

@@ -446,7 +446,7 @@ def test_the_log_and_debug_json_tell_the_loss_and_all_its_settings(make_trainer,
     assert f"nnunetv2 {metadata.version('nnunetv2')}" in log(trainer)
     debug = json.loads((Path(trainer.output_folder) / "debug.json").read_text())
     description = json.loads(debug["description"])
-    assert description["settings"].keys() == set(trainer.trainer_name.settings) - {"erosions", "seed"}
+    assert description["settings"].keys() == set(trainer.trainer_name.settings) - {"erosions", "seed", "cutmix", "ema"}
     assert description["settings"]["iters"] == 250
     assert description["packages"].keys() >= {"nnunet-fess", "nnunetv2", "torch", "python"}
 
