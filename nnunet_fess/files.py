@@ -66,18 +66,23 @@ def write_text(path: str | Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8", errors="surrogateescape"))
 
 
-def to_json(content: Any) -> str:
+def to_json(content: Any, *, nan: bool = False) -> str:
     """Readable JSON in the given key order (that of regions matters to nnU-Net), in ASCII: file names need not be text."""
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return json.dumps(content, indent=2, allow_nan=nan) + "\n"
 
 
-def write_json(path: str | Path, content: Any) -> None:
+def write_json(path: str | Path, content: Any, *, nan: bool = False) -> None:
     """Write JSON whole or not at all.
 
+    Args:
+        path: the file to make or to replace.
+        content: what it is to hold.
+        nan: take NaN and infinity, which are no JSON; for copies of nnU-Net's files, in which they may be.
+
     Raises:
-        ValueError: NaN or infinity, which are no JSON.
+        ValueError: NaN or infinity, without `nan`.
     """
-    write_text(path, to_json(content))
+    write_text(path, to_json(content, nan=nan))
 
 
 def read_json(path: str | Path) -> Any:

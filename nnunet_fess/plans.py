@@ -147,7 +147,7 @@ def write(
     resolved = resolve(made, configuration)
     gigabytes = _gigabytes(home, resolved)  # builds it: what cannot be built is not written
     if present != made:
-        write_json(target, made)
+        write_json(target, made, nan=True)  # nnU-Net's statistics of an empty foreground
     kept = [other for other in made["configurations"] if other not in (configuration, *followers)]
     replaced = _difference(before, own) if before is not None and configuration in _made(present) and before != own else ""
     return Written(target, resolved, kept, followers, gigabytes, replaced)
@@ -276,6 +276,8 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
         raise UserError(
             f"configuration {configuration!r} of the plans is not complete: it has no {(missing or ['network'])[0]}."
         )
+    unet.whole_numbers("batch_size", [planned["batch_size"]])
+    unet.whole_numbers("patch_size", planned["patch_size"])
     patch = list(wish.patch_size or planned["patch_size"])
     if len(patch) != len(planned["patch_size"]):
         raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(planned['patch_size'])}.")
@@ -302,6 +304,7 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
 def _check_patch(name: str, configuration: dict[str, Any]) -> None:
     """A configuration that inherits the new network but has a patch size of its own must fit it, too."""
     architecture, patch = configuration["architecture"], configuration["patch_size"]
+    unet.whole_numbers("patch_size", patch)
     if (ours := made_by(architecture)) is None:
         unet.resized(architecture, patch)
     elif ours.resized(architecture, patch) != architecture:
@@ -322,9 +325,19 @@ def _present(target: Path, source: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if taken[0].name == target.name and target.is_file():
         content = _checked(target, read_json(target)) if _looks_ours(target) else None
-        if content is not None and (isinstance(content.get(MARK), dict) or _of_an_earlier_version(content, source)):
+        if content is not None and (_is_mark(content.get(MARK)) or _of_an_earlier_version(content, source)):
             return content
     raise UserError(f"{taken[0]} is there and was not made by this command. Choose another name with --output.")
+
+
+def _is_mark(found: Any) -> bool:
+    """What this command writes under `MARK`, and nobody has edited into something else."""
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("made"), dict)
+        and all(isinstance(source, str) for source in found["made"].values())
+        and isinstance(found.get("digests", {}), dict)
+    )
 
 
 def _looks_ours(path: Path) -> bool:
@@ -439,7 +452,10 @@ def _gigabytes(home: Path, configuration: dict[str, Any]) -> float | None:
     try:
         network = network_without_weights(configuration, channels, labels)
         size = float(network.compute_conv_feature_map_size(configuration["patch_size"]))
-    except (RuntimeError, TypeError, OverflowError) as error:
-        raise UserError(f"{architecture['network_class_name']} cannot be built: {str(error).splitlines()[0]}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever the class that the plans name, and nnU-Net's builder, make of such arguments
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{architecture['network_class_name']} cannot be built: {reason}") from error
     fits = _FITS_8_GB_RESIDUAL if architecture["network_class_name"].endswith("ResidualEncoderUNet") else _FITS_8_GB
     return 8 * size / fits[axes] * configuration["batch_size"] / _AT_BATCH_SIZE[axes]

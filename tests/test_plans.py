@@ -51,6 +51,53 @@ def test_names_that_nnunet_uses_are_refused(home, name):
     assert files(home) == before
 
 
+@pytest.mark.parametrize("mark", [{}, {"made": 3}, {"made": {"2d": 3}}, {"made": {}, "digests": "x"}, [], None])
+def test_a_mark_that_somebody_has_edited_is_not_ours(home, mark):
+    cut()
+    (home / "small.json").write_text(json.dumps({**content(home), MARK: mark}))
+    before = files(home)
+    with pytest.raises(UserError, match="was not made by this command"):
+        cut(wish=Wish(batch_size=3), overwrite=True)
+    assert files(home) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("patch_size", None),
+        ("patch_size", [16, "16", 16]),
+        ("batch_size", "2"),
+        ("batch_size", 0),
+        ("strides", True),
+        ("strides", [[1, 1], [2, 2]]),
+        ("kernel_sizes", [3, 3]),
+        ("kernel_sizes", [[3, 3, 3]]),
+        ("features_per_stage", []),
+        ("features_per_stage", [8, -8]),
+        ("n_conv_per_stage", 2),
+        ("norm_op", {"a": 1}),
+    ],
+)
+def test_plans_that_somebody_has_edited_wrongly_are_named_by_what_is_wrong(home, key, value):
+    plans = content(home, "nnUNetPlans")
+    edited = plans["configurations"]["3d_fullres"]
+    (edited if key in edited else edited["architecture"]["arch_kwargs"])[key] = value
+    (home / "nnUNetPlans.json").write_text(json.dumps(plans))
+    before = files(home)
+    with pytest.raises(UserError, match=f"{key} of the plans is|cannot be built"):
+        cut(wish=Wish(features=[8]))
+    assert files(home) == before
+
+
+def test_statistics_that_are_no_number_are_kept(home):
+    """nnU-Net writes NaN for the intensities of a foreground that is nowhere, and reads it."""
+    plans = {**content(home, "nnUNetPlans"), "foreground_intensity_properties_per_channel": {"0": {"mean": float("nan")}}}
+    (home / "nnUNetPlans.json").write_text(json.dumps(plans))
+    cut()
+    cut("2d")
+    assert str(content(home)["foreground_intensity_properties_per_channel"]) == "{'0': {'mean': nan}}"
+
+
 @pytest.mark.parametrize("kind", ["planner", "text", "list", "folder", "by hand", "other mark"])
 def test_what_this_command_did_not_make_stays_even_with_overwrite(home, kind):
     other = {**default_plans(home.name), "plans_name": "small", "experiment_planner_used": "MyPlanner"}

@@ -41,8 +41,11 @@ def resized(
     encoder_key = next((key for key in ("n_conv_per_stage", "n_blocks_per_stage") if key in network), None)
     if encoder_key is None or not {"strides", "kernel_sizes", "features_per_stage", "n_conv_per_stage_decoder"} <= set(network):
         raise UserError(f"{architecture['network_class_name']} has no convolutional stages to cut down.")
-    if len(patch) != len(network["strides"][0]):
-        raise UserError(f"--patch-size has {len(patch)} axes, the configuration {len(network['strides'][0])}.")
+    for key in ("features_per_stage", encoder_key, "n_conv_per_stage_decoder"):
+        whole_numbers(key, network[key])
+    for key in ("strides", "kernel_sizes"):
+        for stage in _list(key, network[key]):
+            whole_numbers(key, stage, axes=len(patch))
     if (wrong := _what_is_wrong(patch, network["strides"])) is not None:
         raise UserError(f"--patch-size {_text(patch)} {wrong} {_text(_next_that_fits(patch, network['strides']))} works.")
     stages = _stages_that_fit(patch, network["strides"])
@@ -63,6 +66,28 @@ def resized(
     decoder = network["n_conv_per_stage_decoder"]
     network["n_conv_per_stage_decoder"] = [1] * (stages - 1) if few_convolutions else decoder[: stages - 1]
     return architecture
+
+
+def whole_numbers(key: str, found: Any, axes: int | None = None) -> None:
+    """Refuse what plans that somebody has edited say under a key, if it is not what nnU-Net writes there.
+
+    Args:
+        key: in the plans.
+        found: what is there; a list of whole numbers of 1 or more is right.
+        axes: how many.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if any(not isinstance(number, int) or number < 1 for number in _list(key, found)) or len(found) != (axes or len(found)):
+        count = f"{axes} whole numbers" if axes else "whole numbers"
+        raise UserError(f"{key} of the plans is {found!r}; {count} of 1 or more expected. Mend or remake the plans.")
+
+
+def _list(key: str, found: Any) -> Sequence[Any]:
+    if not isinstance(found, list | tuple) or not found:
+        raise UserError(f"{key} of the plans is {found!r}; a list expected. Mend or remake the plans.")
+    return found
 
 
 def _what_is_wrong(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> str | None:
