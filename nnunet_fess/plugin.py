@@ -283,11 +283,17 @@ class FeatureHost(Host):
         stages: channels of the encoder's stages, the bottleneck last.
         image_channels: input channels that are images, as opposed to a cascade's labels.
         learning_rate: the optimizer's, at the time of the call.
+        decoder_channels: to be called by a term that reads the decoder: has its last feature map taken and tells its channels.
     """
 
     stages: Sequence[int]
     image_channels: int
     learning_rate: Callable[[], float]
+    decoder_channels: Callable[[], int] = lambda: _no_decoder()
+
+
+def _no_decoder() -> int:
+    raise UserError("the term reads the decoder's features, and nobody has told the host how to take them (decoder_channels).")
 
 
 Build = Callable[[Settings, Any], Any]

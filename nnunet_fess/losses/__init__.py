@@ -13,6 +13,8 @@ from nnunet_fess.losses.dice_ce import DiceCELoss
 from nnunet_fess.losses.distance_weighted import DistanceWeightedCrossEntropyLoss
 from nnunet_fess.losses.feature.fess_contrastive import FESSContrastiveLoss, fess_contrastive_loss
 from nnunet_fess.losses.feature.nt_xent import nt_xent_loss
+from nnunet_fess.losses.feature.pixel_con import pixel_con_loss
+from nnunet_fess.losses.feature.prototypes import prototype_loss
 from nnunet_fess.losses.feature.sup_con import sup_con_loss
 from nnunet_fess.losses.fess import FESSLoss
 from nnunet_fess.losses.focal import FocalLoss
@@ -73,6 +75,8 @@ __all__ = [
     "distance_transform",
     "fess_contrastive_loss",
     "nt_xent_loss",
+    "pixel_con_loss",
+    "prototype_loss",
     "rrw_map",
     "sup_con_loss",
     "voronoi_cells",

@@ -26,7 +26,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Feature maps and the size of the image → logits (B, classes, *spatial). nnU-Net switches `deep_supervision` on it."""
+    """Feature maps and the size of the image → logits (B, classes, *spatial). nnU-Net switches `deep_supervision` on it.
+
+    Attributes:
+        out: the layer that makes the logits of the last feature map, which feature terms read.
+    """
+
+    out: nn.Module
 
     deep_supervision = False
 

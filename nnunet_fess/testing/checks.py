@@ -58,7 +58,9 @@ def host(kind: str = "labels", axes: int = 3, **changes: Any) -> Host:
 
 def feature_host(kind: str = "labels", axes: int = 3, **changes: Any) -> FeatureHost:
     """The same for a feature term: an encoder of three stages with 4, 8 and 8 channels."""
-    stages = FeatureHost(**vars(host(kind, axes)), stages=[4, 8, 8], image_channels=1, learning_rate=lambda: 0.01)
+    stages = FeatureHost(
+        **vars(host(kind, axes)), stages=[4, 8, 8], image_channels=1, learning_rate=lambda: 0.01, decoder_channels=lambda: 4
+    )
     return replace(stages, **changes)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ class ComposedLoss(nn.Module):
         feature: term of the training pass, see `FeatureLoss`; None: the spatial term alone.
         tap: where the pass comes from; with a feature term only.
         weight: λ in [0, 1], or a function that tells it at the time of the call; with a feature term only.
+
+    Attributes:
+        cases: whose patches the next batch has, for the feature term; None where nobody knows.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class ComposedLoss(nn.Module):
         self.feature = feature
         self.tap = tap
         self._weight = weight
+        self.cases: Sequence[str] | None = None
         self.components = Components()
         self._parts = Parts(spatial)
         for module in spatial.modules():
@@ -98,7 +103,7 @@ class ComposedLoss(nn.Module):
         term = self._feature(seen, output, target, advance=False)
         if term is None:
             return 0.0
-        feature_map = seen.skips[-self.feature.level]
+        feature_map = self.feature.feature_map(seen)
         gradients = (
             torch.autograd.grad(_LOSS_SCALE * loss, feature_map, retain_graph=True)[0].float().norm()
             for loss in ((1 - self.weight) * term, self.weight * self.spatial(output, target))
@@ -108,7 +113,7 @@ class ComposedLoss(nn.Module):
 
     def _seen(self) -> TrainingPass:
         assert self.tap is not None
-        return self.tap.take()
+        return replace(self.tap.take(), cases=self.cases)
 
     def _feature(self, seen: TrainingPass, output: Any, target: Any, advance: bool = True) -> Tensor | None:
         assert self.feature is not None

@@ -150,6 +150,7 @@ class ComposedTrainer(nnUNetTrainer):
             stages=tap.channels,
             image_channels=self._image_channels,
             learning_rate=lambda: trainer.optimizer.param_groups[0]["lr"],
+            decoder_channels=tap.decoder_channels,
         )
         term = feature_loss(self.trainer_name, feature_host).to(self.device)
         self._adopt(list(term.parameters()))
@@ -266,8 +267,13 @@ class ComposedTrainer(nnUNetTrainer):
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step; before the first of an epoch, a look at how much of the gradient is the feature term's."""
+        composed, cases = self._composed, batch.get("keys")
         if self._cutmix is not None:
-            batch = self._cutmix(self._on_device(batch))
+            given = self._on_device(batch)
+            batch = self._cutmix(given)
+            cases = cases if batch is given else None  # mixed patches are of two cases each
+        if composed is not None:
+            composed.cases = cases
         if self._average is not None:
             self._average.train()
         if self._first_step and self._feature is not None:
@@ -276,7 +282,6 @@ class ComposedTrainer(nnUNetTrainer):
         result: dict[str, Any] = super().train_step(batch)
         if self._average is not None:
             self._average.update()
-        composed = self._composed
         terms = {} if composed is None else composed.components.latest
         self._say(self._not_finite.step(float(result["loss"]), terms, self.network))
         return result
@@ -327,7 +332,8 @@ class ComposedTrainer(nnUNetTrainer):
         self._said_no_feature = True
         self.print_to_log_file(
             f"WARNING: there is no feature term {self._feature_name}: {why}. The training is that of the spatial term alone. "
-            "Take plans with a larger batch, or a feature term with a memory of earlier batches (InfoNCE, SupCon, FESS)."
+            "Take plans with a larger batch, or a feature term with a memory of earlier batches (InfoNCE, SupCon, PixelCon, "
+            "FESS)."
         )
 
     def on_epoch_end(self) -> None:

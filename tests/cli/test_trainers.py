@@ -38,9 +38,9 @@ def test_text_explains_every_term_and_every_option_and_is_short(capsys):
 def test_defaults_and_owners_are_those_that_the_terms_declare(capsys):
     trainers.main([])
     text = capsys.readouterr().out
-    assert "default: 0.5, SupCon: 0.99; 0 to 1; every feature" in text
+    assert "default: 0.5, SupCon: 0.99, PixelCon: 0.9, Prototypes: 0.9; 0 to 1; every feature" in text
     assert "default: 0.5; 0 to 1; SDL, CWCD" in text
-    assert "default: 0.5, InfoNCE: 0.1, SupCon: 0.1; more than 0; every feature" in text
+    assert "default: 0.5, InfoNCE: 0.1, SupCon: 0.1, PixelCon: 0.1, Prototypes: 0.1; more than 0; every feature" in text
     assert "default: nnU-Net's; 1 or more; every trainer" in text
 
 

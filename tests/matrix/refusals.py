@@ -57,6 +57,12 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
         )
         for feature in FEATURE
     },
-    "SupCon, more than eight regions": (lambda: _start("nnUNetTrainerSupCon", _nine_regions()), "at most 8 regions"),
+    **{
+        f"{feature}, more than eight regions": (
+            lambda feature=feature: _start(f"nnUNetTrainer{feature}", _nine_regions()),
+            "at most 8 regions",
+        )
+        for feature in ("SupCon", "PixelCon", "Prototypes")
+    },
     "`_bf16`, not on a CPU": (lambda: _start("nnUNetTrainerCE_bf16", device="cuda"), "_bf16 is for trainings with -device cpu"),
 }

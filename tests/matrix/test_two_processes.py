@@ -27,6 +27,8 @@ TRAINERS = {
     "nnUNetTrainerFESSDiceCE": "plain",
     "nnUNetTrainerSimCLRDWCE": "regions",
     "nnUNetTrainerInfoNCETversky": "ignore",
+    "nnUNetTrainerPixelConDiceCE": "regions and ignore",
+    "nnUNetTrainerPrototypesCE": "plain",
 }
 
 

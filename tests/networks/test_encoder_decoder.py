@@ -72,6 +72,19 @@ def test_feature_terms_read_the_bottleneck(name, patch):
     assert tuple(seen.skips[-1].shape[2:]) == tuple(size // 16 for size in patch)
 
 
+def test_feature_terms_read_what_the_logits_are_made_of(name, patch):
+    network = made(name, patch)
+    tap = EmbeddingTap(network)
+    channels = tap.decoder_channels()
+    logits = network(torch.randn(1, 2, *patch))
+    decoded = tap.take().decoded
+    coarser = 16 if name == "deeplabv3" else 1
+    assert decoded.shape == (1, channels, *(size // coarser for size in patch))
+    made_of_them = network.decoder.out(decoded)
+    assert made_of_them.shape[1] == 3
+    assert coarser > 1 or torch.allclose(made_of_them, logits)
+
+
 def test_memory_grows_with_the_patch(name):
     network = made(name, (32, 32, 32))
     small = network.compute_conv_feature_map_size((32, 32, 32))

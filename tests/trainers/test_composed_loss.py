@@ -7,6 +7,7 @@ from torch import nn
 from nnunet_fess.losses import FESSContrastiveLoss
 from nnunet_fess.trainers.composed_loss import ComposedLoss
 from nnunet_fess.trainers.embedding_tap import TrainingPass
+from nnunet_fess.trainers.features import FeatureLoss
 from nnunet_fess.trainers.features.fess import FESSFeature
 
 
@@ -97,6 +98,25 @@ def test_the_components_add_up_to_the_loss():
     total = loss(None, None).item()
     row = loss.components.close_epoch(1)
     assert 0.8 * row["spatial"] + 0.2 * row["feature"] == pytest.approx(total)
+
+
+class Records(FeatureLoss):
+    """A feature term that notes whose patches it is told it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.cases = []
+
+    def forward(self, seen, output, target, advance=True):
+        self.cases.append(seen.cases)
+
+
+def test_the_feature_term_is_told_whose_patches_it_sees():
+    loss = ComposedLoss(Constant(), Records(), FakeTap(*embeddings(2)), weight=0.8)
+    loss(None, None)
+    loss.cases = ["one", "other"]
+    loss(None, None)
+    assert loss.feature.cases == [None, ["one", "other"]]
 
 
 def test_without_feature_term_it_is_the_spatial_term():

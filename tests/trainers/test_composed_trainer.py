@@ -137,7 +137,11 @@ def test_the_projection_head_follows_the_learning_rate_schedule(make_trainer):
 
 
 @pytest.mark.parametrize(
-    "name", ["nnUNetTrainerFESS_eta1", "nnUNetTrainerSimCLR", "nnUNetTrainerInfoNCE", "nnUNetTrainerSupCon"]
+    "name",
+    [
+        "nnUNetTrainerFESS_eta1",
+        *(f"nnUNetTrainer{feature}" for feature in ("SimCLR", "InfoNCE", "SupCon", "PixelCon", "Prototypes")),
+    ],
 )
 def test_a_checkpoint_brings_memory_and_projection_head_back(make_trainer, random_batch, name):
     trainer, resumed = (make_trainer(f"{name}_seed{seed}") for seed in (1, 1))
@@ -253,10 +257,11 @@ def test_looking_at_the_gradient_share_changes_no_step(make_trainer, random_batc
     assert losses[0] == losses[1]
 
 
-def test_more_regions_than_sup_con_can_tell_apart_are_refused(make_trainer, monkeypatch):
+@pytest.mark.parametrize("name", ["SupCon", "PixelCon", "Prototypes"])
+def test_more_regions_than_can_be_told_apart_are_refused(make_trainer, monkeypatch, name):
     monkeypatch.setitem(LABELS, "many regions", {"background": 0, **{f"from {i}": list(range(i, 10)) for i in range(1, 10)}})
-    with pytest.raises(TrainingRefused, match="at most 8 regions, the dataset has 9"):
-        make_trainer("nnUNetTrainerSupCon", "many regions")
+    with pytest.raises(TrainingRefused, match=f"{name} takes at most 8 regions, the dataset has 9"):
+        make_trainer(f"nnUNetTrainer{name}", "many regions")
 
 
 @pytest.mark.parametrize("name", WITH_FEATURE)
@@ -326,6 +331,22 @@ def test_the_components_go_to_wandb_when_nnunets_is_on(make_trainer, random_batc
     assert (value, step) == (pytest.approx(loss), 0)
     assert logged.keys() == {f"loss_components/{name}" for name in ("spatial", "dc", "ce")}
     assert (Path(trainer.output_folder) / "loss_components.csv").is_file()
+
+
+def test_a_queue_that_is_too_long_to_compare_is_refused(make_trainer):
+    with pytest.raises(TrainingRefused, match=r"queue4097 is too long for PixelCon.* Use queue4096 or less"):
+        make_trainer("nnUNetTrainerPixelCon_queue4097")
+
+
+def test_the_loaders_names_of_cases_reach_the_memory(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerPixelCon")
+    trainer.network.train()
+    for keys in (np.array(["a", "b"]), ["b", "a"]):  # nnU-Net's loader gives an array or a list
+        trainer.train_step(random_batch(trainer) | {"keys": keys})
+    cases = trainer.loss.feature.memory.content["cases"]
+    a, b = cases[0], cases[30]
+    assert a != b
+    assert cases.tolist() == [each.item() for each in (a, b, b, a) for _ in range(30)]  # ten voxels of each of three classes
 
 
 def test_a_level_that_the_network_does_not_have_is_refused(make_trainer):

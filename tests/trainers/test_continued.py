@@ -19,6 +19,7 @@ KINDS = [
     "nnUNetTrainerInfoNCE",
     "nnUNetTrainerSupCon_queue6",
     "nnUNetTrainerSupCon_level2",
+    "nnUNetTrainerPixelCon_queue60",
 ]
 
 

@@ -47,6 +47,8 @@ def train(feature: str, samples: slice) -> dict[str, Any]:
         plans["network_class_name"], plans["arch_kwargs"], plans["_kw_requires_import"], 1, 3, deep_supervision=True
     )
     name = parse(f"nnUNetTrainer{feature}" + ("_eta1" if feature == "FESS" else ""))
+    network = DistributedDataParallel(network) if distributed else network
+    tap = EmbeddingTap(network)
     host = FeatureHost(
         spacing=[1, 1],
         patch_size=[16, 16],
@@ -54,14 +56,15 @@ def train(feature: str, samples: slice) -> dict[str, Any]:
         stages=[4, 8, 8],
         image_channels=1,
         learning_rate=lambda: 0.0,
+        decoder_channels=tap.decoder_channels,
     )
     term = feature_loss(name, host)
-    network = DistributedDataParallel(network) if distributed else network
     spatial = DeepSupervisionWrapper(DiceLoss(batch_dice=True, distributed=distributed), [2 / 3, 1 / 3])
-    loss = ComposedLoss(spatial, term, EmbeddingTap(network), weight=0.5)
+    loss = ComposedLoss(spatial, term, tap, weight=0.5)
     parameters = [*network.parameters(), *term.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=0.1)
-    for image, target in batches():
+    for step, (image, target) in enumerate(batches()):
+        loss.cases = [f"case{(step + patch) % 5}" for patch in range(BATCH)][samples]
         optimizer.zero_grad()
         value = loss(network(image[samples]), [scale[samples] for scale in target])
         value.backward()

@@ -6,7 +6,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunet_fess.testing.tiny_trainer import network_plans
 from nnunet_fess.trainers.embedding_tap import EmbeddingTap
-from nnunet_fess.trainers.errors import TrainingRefused
+from nnunet_fess.trainers.errors import NotSupported, TrainingRefused
 
 
 def make_network(network: str = "PlainConvUNet", dim: int = 3) -> torch.nn.Module:
@@ -134,3 +134,59 @@ def test_a_network_without_bottleneck_is_refused_by_name():
         TrainingRefused, match=r"Transformer has no convolutional encoder.*Supported: PlainConvUNet and Residual"
     ):
         EmbeddingTap(Transformer())
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("name", ["PlainConvUNet", "ResidualEncoderUNet"])
+@pytest.mark.parametrize("deep", [True, False])
+def test_takes_of_the_decoder_what_the_logits_are_made_of(name, dim, deep):
+    network = make_network(name, dim)
+    network.decoder.deep_supervision = deep
+    tap = EmbeddingTap(network)
+    assert tap.decoder_channels() == 4
+    output = network(torch.randn(2, 1, *[16] * dim))
+    decoded = tap.take().decoded
+    assert decoded.shape == (2, 4, *[16] * dim)
+    assert torch.equal(network.decoder.seg_layers[-1](decoded), output[0] if deep else output)
+
+
+def test_the_decoder_is_taken_for_those_that_ask():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    network(torch.randn(1, 1, 16, 16, 16))
+    assert tap.take().decoded is None
+
+
+def test_gradients_flow_through_the_decoders_features():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    tap.decoder_channels()
+    network(torch.randn(2, 1, 16, 16, 16))
+    tap.take().decoded.square().sum().backward()
+    assert network.decoder.stages[-1].convs[0].conv.weight.grad.abs().sum() > 0
+    assert network.decoder.seg_layers[-1].weight.grad is None
+
+
+def test_the_decoder_is_seen_in_a_compiled_network_without_graph_break():
+    network = torch.compile(make_network(), backend="eager", fullgraph=True)
+    tap = EmbeddingTap(network)
+    tap.decoder_channels()
+    network(torch.randn(1, 1, 16, 16, 16))
+    assert tap.take().decoded.shape == (1, 4, 16, 16, 16)
+
+
+def test_a_decoder_that_is_not_seen_is_noticed():
+    network = make_network()
+    tap = EmbeddingTap(network)
+    tap.decoder_channels()
+    network.encoder(torch.randn(1, 1, 16, 16, 16))
+    with pytest.raises(TrainingRefused, match="its decoder was not seen to run"):
+        tap.take()
+
+
+@pytest.mark.parametrize("decoder", [None, torch.nn.Identity()], ids=["none", "one without a last layer"])
+def test_a_network_without_known_decoder_is_refused_by_name(decoder):
+    network = make_network()
+    network.decoder = decoder
+    with pytest.raises(NotSupported, match="decoder's last feature map, and PlainConvUNet has no decoder whose last layer"):
+        EmbeddingTap(network).decoder_channels()

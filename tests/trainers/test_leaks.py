@@ -15,7 +15,7 @@ from nnunet_fess.trainers.catalogue import FEATURE, LOSSES
 
 SPATIAL = [name for name, loss in LOSSES.items() if loss.feature is None and len(loss.terms) == 1]
 # Queues that are full after two steps.
-WITH_FEATURE = [f"nnUNetTrainer{name}" + ("_queue6" if name in ("InfoNCE", "SupCon") else "") for name in FEATURE]
+WITH_FEATURE = [f"nnUNetTrainer{name}" + ("_queue6" if name in ("InfoNCE", "SupCon", "PixelCon") else "") for name in FEATURE]
 
 
 @contextlib.contextmanager

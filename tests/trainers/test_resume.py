@@ -70,7 +70,13 @@ def two_and_two_epochs(make_trainer: Any, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "feature",
-    ["SupCon_queue6", *(pytest.param(name, marks=pytest.mark.slow) for name in ("FESS_eta1", "SimCLR", "InfoNCE_queue6"))],
+    [
+        "SupCon_queue6",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("FESS_eta1", "SimCLR", "InfoNCE_queue6", "PixelCon_queue60", "Prototypes")
+        ),
+    ],
 )
 def test_two_and_two_epochs_equal_four(make_trainer, dataset, feature, workers, monkeypatch):
     monkeypatch.setenv("nnUNet_n_proc_DA", workers)

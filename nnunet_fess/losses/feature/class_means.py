@@ -77,9 +77,30 @@ def disjoint_classes(
         regions = parsed.classes.shape[1]
         if regions > MOST_REGIONS:
             raise ValueError(f"a class-wise feature term takes at most {MOST_REGIONS} regions. Got: {regions}")
-        bit = 2 ** torch.arange(regions, device=target.device).view(-1, *[1] * (target.ndim - 2))
-        classes, number = (parsed.classes * bit).sum(1), 2**regions
+        classes, number = (parsed.classes * _bits(parsed.classes)).sum(1), 2**regions
     return classes if parsed.valid is None else classes.masked_fill(~parsed.valid[:, 0], -1), number
+
+
+def misclassified(net_output: Tensor, classes: Tensor, kind: TargetKind) -> Tensor:
+    """Where the network's output is another class than the true one.
+
+    Args:
+        net_output: logits (B, C, *voxels).
+        classes: (B, *voxels) as of `disjoint_classes`.
+        kind: what the target is; "regions" for logits of regions, else those of labels. Equal logits are no mistake.
+
+    Returns:
+        (B, *voxels), boolean; where the class is -1 it says nothing.
+    """
+    if kind == "regions":
+        return ((net_output > 0) * _bits(net_output)).sum(1) != classes
+    own = net_output.gather(1, classes.clamp_min(0)[:, None])[:, 0]
+    return own < net_output.amax(1)
+
+
+def _bits(channels: Tensor) -> Tensor:
+    """2 to the power of each channel's number, (C, 1, …) for (B, C, *voxels)."""
+    return 2 ** torch.arange(channels.shape[1], device=channels.device).view(-1, *[1] * (channels.ndim - 2))
 
 
 def _counts(classes: Tensor, cells: Sequence[int], num_classes: int) -> Tensor:

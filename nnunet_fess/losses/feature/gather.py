@@ -23,9 +23,16 @@ def gather_over_ranks(rows: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()):
         return rows
-    counts = rows.new_zeros(dist.get_world_size(), dtype=torch.long)
-    counts[dist.get_rank()] = len(rows)
-    dist.all_reduce(counts)
-    before, after = int(counts[: dist.get_rank()].sum()), int(counts[dist.get_rank() + 1 :].sum())
+    before, after = others_over_ranks(rows)
     # A sum of rows padded with zeros: any backend can do it, whatever N, and its gradient is known already.
     return sum_over_ranks(torch.cat([rows.new_zeros(before, *rows.shape[1:]), rows, rows.new_zeros(after, *rows.shape[1:])]))
+
+
+def others_over_ranks(rows: Tensor) -> tuple[int, int]:
+    """How many rows the ranks before this one have, and how many those after it; 0 and 0 in a single process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 0
+    counts = torch.zeros(dist.get_world_size(), dtype=torch.long, device=rows.device)
+    counts[dist.get_rank()] = len(rows)
+    dist.all_reduce(counts)
+    return int(counts[: dist.get_rank()].sum()), int(counts[dist.get_rank() + 1 :].sum())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nnunet_fess.losses.feature.unit import products, unit
+from nnunet_fess.losses.feature.contrast import contrast, similarities
 
 
 def sup_con_loss(
@@ -48,34 +46,6 @@ def sup_con_loss(
         >>> sup_con_loss(torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1]), temperature=1.0)  # log(e + 2) - 1
         tensor(0.5514)
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive. Got: {temperature}")
-    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
-        raise ValueError(f"embeddings must be (N, D) and labels (N,). Got: {tuple(embeddings.shape)} and {tuple(labels.shape)}")
-    if (queue is None) != (queue_labels is None):
-        raise ValueError("queue and queue_labels belong together. Got only one of them.")
-    rows = unit(embeddings)
-    others, other_labels = rows, labels
-    if queue is not None and queue_labels is not None:
-        if queue.ndim != 2 or queue.shape[1] != rows.shape[1] or queue_labels.shape != queue.shape[:1]:
-            raise ValueError(
-                f"queue must be (Q, {rows.shape[1]}) and queue_labels (Q,). "
-                f"Got: {tuple(queue.shape)} and {tuple(queue_labels.shape)}"
-            )
-        others = torch.cat([rows, unit(queue.to(rows.dtype))])
-        other_labels = torch.cat([labels, queue_labels.to(labels)])
-    if rows.numel() == 0:
-        return rows.sum() * 0
-    scores = products(rows, others) / temperature
-    same = labels[:, None] == other_labels
+    scores, same = similarities(embeddings, labels, temperature, queue, queue_labels)
     different = ~same
-    same.fill_diagonal_(False)  # a row is no partner of its own
-    partners = same.sum(1)
-    anchor = (partners > 0) & different.any(1)
-    # Rows that are no anchors see everything, so that their numbers, which do not count, stay finite.
-    near, far = (scores.masked_fill(~mask & anchor[:, None], -torch.inf) for mask in (same, different))
-    # log Σ exp over all others is that over the partners plus log(1 + far / near): so each part keeps its digits, and its
-    # gradient, where classes are told apart.
-    among_partners = -near.log_softmax(1).masked_fill(~same, 0).sum(1) / partners.clamp_min(1)
-    each = among_partners - F.logsigmoid(near.logsumexp(1) - far.logsumexp(1))
-    return each.masked_fill(~anchor, 0).sum() / anchor.sum().clamp_min(1)
+    return contrast(scores, same.fill_diagonal_(False), different)  # a row is no partner of its own

@@ -1,10 +1,10 @@
-"""The feature terms: losses of the encoder's features. A builder imports its module when it is called."""
+"""The feature terms: losses of the encoder's or the decoder's features. A builder imports its module when it is called."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnunet_fess.plugin import FeatureHost, FeatureTerm, Option, Settings, above, at_least
+from nnunet_fess.plugin import Accepts, FeatureHost, FeatureTerm, Option, Settings, above, at_least, between
 from nnunet_fess.trainers.errors import NotSupported, TrainingRefused
 
 if TYPE_CHECKING:
@@ -24,8 +24,25 @@ LEVEL = Option(
     "whole number",
     at_least(1),
 )
+# What is compared grows with voxels times voxels and queue.
+_MOST_VOXELS = 4096
+VOXELS = Option(
+    "voxels",
+    "voxelsN",
+    256,
+    "the decoder's voxels of a batch that are contrasted, as many of each class",
+    "whole number",
+    between(2, _MOST_VOXELS),
+)
+MOMENTUM = Option(
+    "momentum",
+    "momentumX",
+    0.99,
+    "share that a class's prototype keeps in each step",
+    accepts=Accepts(lambda value: 0 <= value < 1, "0 or more and less than 1"),
+)
 # In the order in which a name gives them; a new one takes any place, it moves no other.
-OPTIONS: tuple[Option, ...] = (TEMP, ETA, ETALR, QUEUE, LEVEL)
+OPTIONS: tuple[Option, ...] = (TEMP, ETA, ETALR, QUEUE, LEVEL, VOXELS, MOMENTUM)
 
 
 def fess(settings: Settings, host: FeatureHost) -> nn.Module:
@@ -57,7 +74,6 @@ def supcon(settings: Settings, host: FeatureHost) -> nn.Module:
         TrainingRefused: the encoder has no such stage.
         NotSupported: there are more regions than can be told apart.
     """
-    from nnunet_fess.losses.feature.class_means import MOST_REGIONS
     from nnunet_fess.trainers.features.sup_con import SupConFeature
 
     level, stages = settings.whole("level"), host.stages
@@ -66,13 +82,65 @@ def supcon(settings: Settings, host: FeatureHost) -> nn.Module:
             f"level{level} does not exist, the network's encoder has {len(stages)} stages. "
             f"Use level1 (bottleneck) to level{len(stages)} (full resolution)."
         )
+    kind = _kind(settings, host)
+    return SupConFeature(stages[-level], level, settings.number("temp"), settings.whole("queue"), host.ignore_label, kind)
+
+
+def pixelcon(settings: Settings, host: FeatureHost) -> nn.Module:
+    """Supervised contrast of the decoder's voxels against a queue.
+
+    Raises:
+        TrainingRefused: the queue is longer than can be compared in a step.
+        NotSupported: there are more regions than can be told apart, or no decoder to read.
+    """
+    from nnunet_fess.trainers.features.pixel_con import PixelConFeature
+
+    queue = settings.whole("queue")
+    if queue > _MOST_VOXELS:
+        raise TrainingRefused(
+            f"queue{queue} is too long for PixelCon, which compares every voxel of a step with every one of the queue. "
+            f"Use queue{_MOST_VOXELS} or less."
+        )
+    kind = _kind(settings, host)
+    return PixelConFeature(
+        host.decoder_channels(), settings.whole("voxels"), settings.number("temp"), queue, host.ignore_label, kind
+    )
+
+
+def prototypes(settings: Settings, host: FeatureHost) -> nn.Module:
+    """Cross entropy of the decoder's voxels over class prototypes with a momentum.
+
+    Raises:
+        NotSupported: there are more regions than can be told apart, or no decoder to read.
+    """
+    from nnunet_fess.trainers.features.prototypes import PrototypesFeature
+
+    kind = _kind(settings, host)
+    return PrototypesFeature(
+        host.decoder_channels(),
+        2 ** len(host.classes) if kind == "regions" else len(host.classes),
+        settings.whole("voxels"),
+        settings.number("temp"),
+        settings.number("momentum"),
+        host.ignore_label,
+        kind,
+    )
+
+
+def _kind(settings: Settings, host: FeatureHost) -> TargetKind:
+    """Of the target of a term that tells classes apart.
+
+    Raises:
+        NotSupported: there are more regions than can be told apart.
+    """
+    from nnunet_fess.losses.feature.class_means import MOST_REGIONS
+
     if host.has_regions and len(host.classes) > MOST_REGIONS:
         raise NotSupported(
-            f"SupCon takes at most {MOST_REGIONS} regions, the dataset has {len(host.classes)}. Use labels instead of "
-            "regions, or another feature term."
+            f"{settings.owner} takes at most {MOST_REGIONS} regions, the dataset has {len(host.classes)}. Use labels instead "
+            "of regions, or another feature term."
         )
-    kind: TargetKind = "regions" if host.has_regions else "labels"
-    return SupConFeature(stages[-level], level, settings.number("temp"), settings.whole("queue"), host.ignore_label, kind)
+    return "regions" if host.has_regions else "labels"
 
 
 TERMS = (
@@ -87,5 +155,19 @@ TERMS = (
         supcon,
         (TEMP, QUEUE, LEVEL),
         {"lambda": 0.99, "temp": 0.1},
+    ),
+    FeatureTerm(
+        "PixelCon",
+        "the decoder's voxels, half at borders or wrong, against a queue of earlier ones, other cases' first",
+        pixelcon,
+        (TEMP, QUEUE, VOXELS),
+        {"lambda": 0.9, "temp": 0.1, "queue": 512},
+    ),
+    FeatureTerm(
+        "Prototypes",
+        "the same voxels against one vector per class that moves with a momentum",
+        prototypes,
+        (TEMP, VOXELS, MOMENTUM),
+        {"lambda": 0.9, "temp": 0.1},
     ),
 )

@@ -1,4 +1,4 @@
-"""What every loss of the encoder's features is called with, and what it has."""
+"""What every loss of the network's features is called with, and what it has."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class FeatureLoss(nn.Module):
         self.memory = memory
         self.level = level
         self.smallest_batch = smallest_batch
+
+    def feature_map(self, seen: TrainingPass) -> Tensor:
+        """The feature map that it reads, (B, C, *cells): the encoder's at `level`, unless overridden."""
+        return seen.skips[-self.level]
 
     def forward(self, seen: TrainingPass, output: Tensor, target: Tensor, advance: bool = True) -> Tensor | None:
         """The term, and one step of the memory.

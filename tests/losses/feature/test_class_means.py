@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from nnunet_fess.losses.feature.class_means import class_means, disjoint_classes
+from nnunet_fess.losses.feature.class_means import class_means, disjoint_classes, misclassified
 
 
 def plain_loops(features, classes, number):
@@ -111,3 +111,13 @@ def test_regions_become_the_set_a_voxel_lies_in():
 def test_too_many_regions_are_refused():
     with pytest.raises(ValueError, match="at most 8 regions"):
         disjoint_classes(torch.zeros(1, 9, 2, 2), torch.zeros(1, 9, 2, 2))
+
+
+def test_a_voxel_is_misclassified_where_another_logit_is_higher():
+    logits = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]]).view(1, 3, 4)
+    assert misclassified(logits, torch.tensor([[0, 0, 0, 1]]), "labels").tolist() == [[True, False, False, False]]
+
+
+def test_a_voxel_is_misclassified_where_any_region_is_wrong():
+    logits = torch.tensor([[1.0, 1.0, -1.0, 1.0], [1.0, -1.0, -1.0, 1.0]]).view(1, 2, 4)
+    assert misclassified(logits, torch.tensor([[3, 1, 1, 2]]), "regions").tolist() == [[False, False, True, True]]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunet_fess.losses.feature.gather import gather_over_ranks
+from nnunet_fess.losses.feature.gather import gather_over_ranks, others_over_ranks
 from nnunet_fess.testing.ranks import run_on_two_ranks
 
 SIZES = [(2, 2), (1, 3), (0, 2)]
@@ -45,3 +45,14 @@ def test_the_mean_gradient_is_that_of_one_process(ranks, sizes):
 def test_without_ranks_nothing_happens():
     rows = torch.randn(2, 3)
     assert gather_over_ranks(rows) is rows
+
+
+def counted(rank: int) -> dict[tuple[int, int], tuple[int, int]]:
+    return {sizes: others_over_ranks(rows_of_both(sizes)[rank]) for sizes in SIZES}
+
+
+def test_every_rank_knows_how_many_rows_come_before_and_after_its_own(tmp_path):
+    first, second = run_on_two_ranks(counted, tmp_path)
+    assert first == {sizes: (0, sizes[1]) for sizes in SIZES}
+    assert second == {sizes: (sizes[0], 0) for sizes in SIZES}
+    assert others_over_ranks(torch.ones(3)) == (0, 0)

@@ -15,9 +15,14 @@ def encode(image: torch.Tensor) -> list[torch.Tensor]:
     return [first, torch.cat([first, image, image**2, -first], 1)[:, :, ::4, ::4]]
 
 
-def seen(seed: int = 0) -> TrainingPass:
+def decode(image: torch.Tensor) -> torch.Tensor:
+    """A last feature map of 4 channels, as large as the image."""
+    return torch.cat([image.cos(), image, image**2, image.sin()], 1)
+
+
+def seen(seed: int = 0, cases: list[str] | None = None) -> TrainingPass:
     image = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return TrainingPass(image, encode(image), encode)
+    return TrainingPass(image, encode(image), encode, decode(image), cases)
 
 
 def target(seed: int = 0) -> torch.Tensor:
