@@ -338,6 +338,13 @@ def test_a_queue_that_is_too_long_to_compare_is_refused(make_trainer):
         make_trainer("nnUNetTrainerPixelCon_queue4097")
 
 
+@pytest.mark.parametrize("feature", ["PixelCon", "Prototypes"])
+def test_at_the_beginning_a_term_of_voxels_pulls_less_than_the_spatial_term(make_trainer, random_batch, feature):
+    trainer = make_trainer(f"nnUNetTrainer{feature}DiceCE_seed0")
+    steps(trainer, random_batch, 1)
+    assert 0.01 < trainer._look_at_gradient_share(random_batch(trainer, 1)) < 1
+
+
 def test_the_loaders_names_of_cases_reach_the_memory(make_trainer, random_batch):
     trainer = make_trainer("nnUNetTrainerPixelCon")
     trainer.network.train()
