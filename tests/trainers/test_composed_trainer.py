@@ -338,6 +338,13 @@ def test_a_queue_that_is_too_long_to_compare_is_refused(make_trainer):
         make_trainer("nnUNetTrainerPixelCon_queue4097")
 
 
+def test_mixed_patches_are_of_no_single_case(make_trainer, random_batch):
+    trainer = make_trainer("nnUNetTrainerPixelCon_cutmix1")
+    trainer.network.train()
+    trainer.train_step(random_batch(trainer) | {"keys": ["a", "b"]})
+    assert trainer.loss.cases is None
+
+
 @pytest.mark.parametrize("feature", ["PixelCon", "Prototypes"])
 def test_at_the_beginning_a_term_of_voxels_pulls_less_than_the_spatial_term(make_trainer, random_batch, feature):
     trainer = make_trainer(f"nnUNetTrainer{feature}DiceCE_seed0")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.feature.unit import products, unit
 
 
@@ -21,7 +22,7 @@ def similarities(
     Args:
         embeddings: (N, D), any floating dtype.
         labels: (N,) integers.
-        temperature: Δ > 0.
+        temperature: Δ > 0, finite.
         queue: (Q, D) earlier embeddings.
         queue_labels: (Q,) their labels.
 
@@ -29,10 +30,9 @@ def similarities(
         s / Δ (N, N + Q) in float32 (float64 for float64 embeddings), and whether the labels are equal (N, N + Q).
 
     Raises:
-        ValueError: shapes that do not fit, Δ <= 0.
+        ValueError: shapes that do not fit, Δ <= 0 or infinite.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive. Got: {temperature}")
+    check_number("temperature", temperature, above=0)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(f"embeddings must be (N, D) and labels (N,). Got: {tuple(embeddings.shape)} and {tuple(labels.shape)}")
     if (queue is None) != (queue_labels is None):

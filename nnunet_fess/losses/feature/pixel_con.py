@@ -33,7 +33,7 @@ def pixel_con_loss(
         embeddings: (N, D), any floating dtype.
         labels: (N,) integers.
         cases: (N,) integers that tell whose voxel it is; all equal where nobody knows.
-        temperature: Δ > 0.
+        temperature: Δ > 0, finite.
         queue: (Q, D) voxels of earlier batches; they should be detached.
         queue_labels: (Q,) their labels.
         queue_cases: (Q,) whose they are.
@@ -43,7 +43,7 @@ def pixel_con_loss(
         row of another label to tell it from.
 
     Raises:
-        ValueError: shapes that do not fit, Δ <= 0.
+        ValueError: shapes that do not fit, Δ <= 0 or infinite.
 
     Source: Wang et al. 2021, Exploring Cross-Image Pixel Contrast for Semantic Segmentation, arXiv 2101.11939, Eq. 3, with all
     partners in the denominator as in SupCon (arXiv 2004.11362, Eq. 2); other cases first is ours.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.feature.contrast import contrast
 from nnunet_fess.losses.feature.unit import products, unit
 
@@ -22,13 +23,13 @@ def prototype_loss(
         labels: y (N,) integers.
         prototypes: p (K, D), one per class; they should be detached.
         prototype_labels: (K,) their classes.
-        temperature: Δ > 0.
+        temperature: Δ > 0, finite.
 
     Returns:
         scalar in float32 (float64 for float64 embeddings), >= 0; 0, with zero gradient, if A is empty.
 
     Raises:
-        ValueError: shapes that do not fit, Δ <= 0.
+        ValueError: shapes that do not fit, Δ <= 0 or infinite.
 
     Source: after Zhou et al. 2022, Rethinking Semantic Segmentation: A Prototype View, arXiv 2203.15102, whose prototypes are
     unit vectors with a momentum, too, but several per class.
@@ -38,8 +39,7 @@ def prototype_loss(
         >>> prototype_loss(torch.eye(2), torch.arange(2), torch.eye(2), torch.arange(2), temperature=1.0)  # log(e + 1) - 1
         tensor(0.3133)
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive. Got: {temperature}")
+    check_number("temperature", temperature, above=0)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(f"embeddings must be (N, D) and labels (N,). Got: {tuple(embeddings.shape)} and {tuple(labels.shape)}")
     if prototypes.ndim != 2 or prototypes.shape[1] != embeddings.shape[1] or prototype_labels.shape != prototypes.shape[:1]:

@@ -116,6 +116,7 @@ def test_memory_grows_with_voxels_times_candidates():
     ("change", "message"),
     [
         ({"temperature": 0.0}, "temperature must be positive. Got: 0.0"),
+        ({"temperature": math.inf}, "temperature must be positive and finite. Got: inf"),
         ({"cases": torch.zeros(2)}, r"labels and cases must have one shape \(N,\). Got: \(3,\) and \(2,\)"),
         ({"queue": torch.ones(2, 4), "queue_labels": torch.zeros(2)}, "queue, queue_labels and queue_cases belong together"),
         (
