@@ -128,6 +128,8 @@ def find_dataset(dataset: str | int, variable: Variable, given: str | Path | Non
         found = [path for path in (root / name, Path(name)) if path.is_dir()][:1]
     if len(found) == 1:
         return resolved(found[0])
+    if root.is_dir() and not os.access(root, os.R_OK | os.X_OK):  # a search in it finds nothing and says nothing
+        raise UserError(f"dataset {name}: {root} ({variable}) cannot be read: permission denied. Ask whoever it belongs to.")
     pattern = f"Dataset{int(name):03d}_*" if name.isdecimal() else name
     listed = ", ".join(path.name for path in found) or "none"
     there = ", ".join(sorted(path.name for path in root.glob("Dataset*_*") if path.is_dir())) or "no dataset"

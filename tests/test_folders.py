@@ -1,5 +1,6 @@
 """A dataset is found by number, name or path, in the folder that is meant."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,10 @@ def test_a_given_raw_folder_is_the_one_that_counts(monkeypatch, tmp_path):
     set_folders(monkeypatch, tmp_path, raw="raw", preprocessed="preprocessed")
     with pytest.raises(UserError, match="the same folder"):
         refuse_overlap(tmp_path / "preprocessed")
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(UserError, match=r"dataset 3: .*\(nnUNet_raw\) cannot be read: permission denied"):
+        find_dataset(3, "nnUNet_raw")

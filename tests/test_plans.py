@@ -436,8 +436,8 @@ def test_plans_of_ours_are_a_source_like_any_other(home, network):
     assert arguments["patch"] == first | ({"patch_size": [64, 64, 96]} if NETWORKS[network].knows_patch else {})
     assert arguments["wide"] == first | {"features": 24}
     assert arguments["small"]["features"] == NETWORKS[network].small["features"]
-    with pytest.raises(UserError, match="cannot take patches of 8,64,64"):
-        cut(wish=Wish(patch_size=[8, 64, 64]), source="first", name="tiny")
+    with pytest.raises(UserError, match="cannot take patches of 1,64,64"):
+        cut(wish=Wish(patch_size=[1, 64, 64]), source="first", name="tiny")
 
 
 def test_a_follower_with_patches_of_its_own_fits_no_network_of_one_size(home):

@@ -88,12 +88,14 @@ def parts_of_monai(network: str) -> Iterator[None]:
     """Import MONAI's parts in the block; only some networks need them.
 
     Raises:
-        UserError: MONAI, or what it needs, is not installed.
+        UserError: MONAI, or what it needs, is not installed, or is another version than works.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # MONAI raises a kind of its own for what only some of its parts need
+        absent = isinstance(error, ModuleNotFoundError)
+        what = f"{error.name} is not installed" if absent else f"they cannot be imported: {str(error).splitlines()[0]}"
         raise UserError(
-            f"the network {network} is made of MONAI's parts, and {error.name} is not installed. Install it, for training and "
-            "for prediction:  pip install 'nnunet-fess[networks]'"
+            f"the network {network} is made of MONAI's parts, and {what}. Install it, for training and for prediction:  "
+            f"pip install {'' if absent else '--upgrade '}'nnunet-fess[networks]'"
         ) from error

@@ -52,17 +52,18 @@ class UNETR(EncoderDecoder):
     ):
         with parts_of_monai("UNETR"):
             from monai.networks.nets.unetr import UNETR as Monai
-        whole = Monai(
-            in_channels=input_channels,
-            out_channels=num_classes,
-            img_size=tuple(patch_size),
-            feature_size=features,
-            hidden_size=hidden,
-            mlp_dim=mlp,
-            num_heads=heads,
-            norm_name="instance",
-            spatial_dims=len(patch_size),
-        )
+
+            whole = Monai(
+                in_channels=input_channels,
+                out_channels=num_classes,
+                img_size=tuple(patch_size),
+                feature_size=features,
+                hidden_size=hidden,
+                mlp_dim=mlp,
+                num_heads=heads,
+                norm_name="instance",
+                spatial_dims=len(patch_size),
+            )
         super().__init__(_UNETREncoder(whole, features, hidden), _UNETRDecoder(whole), deep_supervision)
 
 

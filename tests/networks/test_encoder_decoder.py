@@ -105,16 +105,24 @@ def test_memory_counts_every_convolution():
     assert sum(seen) == made("vnet", (32, 32, 32), channels=1).compute_conv_feature_map_size((32, 32, 32))
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module named 'monai'", name="monai"), "and monai is not installed.*pip install 'nnunet"),
+        (ImportError("cannot import name 'Rearrange'"), "be imported: cannot import name 'Rearrange'.*--upgrade 'nnunet"),
+    ],
+    ids=["missing", "broken"],
+)
 @pytest.mark.parametrize("network", ["vnet", "unetr"])
-def test_a_missing_package_is_named_when_the_network_is_built(monkeypatch, network):
+def test_a_missing_package_is_named_when_the_network_is_built(monkeypatch, network, error, said):
     planned = NETWORKS[network].architecture([32, 32, 32], cpu=True)
     real = builtins.__import__
 
     def no_monai(name, *arguments, **keywords):
         if name.startswith("monai"):
-            raise ModuleNotFoundError("No module named 'monai'", name="monai")
+            raise error
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", no_monai)
-    with pytest.raises(UserError, match=r"monai is not installed.*nnunet-fess\[networks\]"):
+    with pytest.raises(UserError, match=rf"{said}-fess\[networks\]'"):
         get_network_from_plans(planned["network_class_name"], planned["arch_kwargs"], [], 1, 2, deep_supervision=False)
