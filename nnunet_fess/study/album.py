@@ -33,6 +33,7 @@ class _Album:
         self.pictures.append((path, caption))
 
 
+@figures.as_written()
 def draw(
     results: Path,
     described: Described,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import font_manager, rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -24,6 +27,12 @@ MARKERS = "osD^vPX*<>"
 DASHES = ("-", "--", ":", "-.")
 # More lines than that in one panel cannot be told apart: each trainer then gets a panel of its own beside the baseline.
 _TOGETHER = 7
+_IN_A_COLUMN = 24  # names of a legend
+# Fonts that have the letters that matplotlib's own lacks; those that are installed are asked for what it has not.
+_FONTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "WenQuanYi Zen Hei", "IPAexGothic", "Hiragino Sans"),
+    *("PingFang SC", "Yu Gothic", "MS Gothic", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS"),
+)
 _NAMES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "nsd": "NSD"}
 
 
@@ -42,6 +51,16 @@ def styles(trainers: Sequence[str]) -> dict[str, Style]:
         name: Style(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)], DASHES[(n // len(COLOURS) + n) % len(DASHES)])
         for n, name in enumerate(trainers)
     }
+
+
+@contextlib.contextmanager
+def as_written() -> Iterator[None]:
+    """Names are drawn as they are written: no dollar sign begins a formula, and letters of any script are looked for."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    family = [*rcParams["font.family"], *(name for name in _FONTS if name in installed)]
+    with warnings.catch_warnings(), rc_context({"text.parse_math": False, "font.family": family}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box then stands for it; the tables have the name
+        yield
 
 
 def metric_name(metric: str) -> str:
@@ -144,7 +163,7 @@ def curve_panels(curves: Mapping[str, Mapping[str, Curve]], title: str) -> Figur
     quantities = list(dict.fromkeys(quantity for of_trainer in curves.values() for quantity in of_trainer))
     columns = min(3, max(1, len(quantities)))
     rows = math.ceil(len(quantities) / columns)
-    figure = Figure(figsize=(4.2 * columns, 3.0 * rows + 0.6 + 0.2 * (len(curves) / 4)), layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, 3.0 * rows + 0.6), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(max(rows, 1), columns, squeeze=False)
     look = styles(list(curves))
@@ -160,9 +179,7 @@ def curve_panels(curves: Mapping[str, Mapping[str, Curve]], title: str) -> Figur
         panel.grid(alpha=0.3)
     for panel in panels.flat[len(quantities) :]:
         panel.set_visible(False)
-    handles = {label: handle for panel in panels.flat for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8)
+    _legend(figure, below=True)
     return figure
 
 
@@ -191,7 +208,7 @@ def cost_against_score(
     panel.set_ylabel(f"{metric_name(metric)}, {structure}")
     panel.margins(x=0.15)
     panel.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8, ncols=math.ceil(len(costs) / 20))
+    _legend(figure)
     return figure
 
 
@@ -218,7 +235,7 @@ def by_plans(found: Sequence[Summary], trainers: Sequence[str], metric: str, str
     panel.set_xlim(-0.5, len(plans) - 0.5)
     panel.set_ylabel(f"{metric_name(metric)}, {structure}")
     panel.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside lower center", fontsize=8, ncols=4)
+    _legend(figure)
     return figure
 
 
@@ -237,7 +254,7 @@ def _panels(trainers: Sequence[str], baseline: str, draw: object) -> tuple[Figur
         panel = figure.subplots()
         for name in trainers:
             draw(panel, name, look[name])
-        figure.legend(loc="outside right upper", fontsize=8)
+        _legend(figure)
         return figure, [panel]
     others = [name for name in trainers if name != baseline]
     columns = 4
@@ -254,8 +271,27 @@ def _panels(trainers: Sequence[str], baseline: str, draw: object) -> tuple[Figur
     return figure, list(panels.flat[: len(others)])
 
 
+def _legend(figure: Figure, below: bool = False) -> None:
+    """Names outside of the panels, for which the figure grows: forty long ones would leave no room for what they name."""
+    found = {label: handle for panel in figure.axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    if not found:
+        return
+    names = [_short(name) for name in found]
+    width, height = figure.get_size_inches()
+    column, line = 0.5 + 0.08 * max(map(len, names)), 0.18
+    columns = max(1, int(width / column)) if below else math.ceil(len(names) / _IN_A_COLUMN)
+    lines = math.ceil(len(names) / columns)
+    if below:
+        figure.set_size_inches(max(width, column), height + line * lines)
+    else:
+        figure.set_size_inches(width + column * columns, max(height, line * lines + 0.3))
+    place = "outside lower center" if below else "outside right upper"
+    figure.legend(list(found.values()), names, loc=place, ncols=columns, fontsize=8)
+
+
 def _short(name: str, longest: int = 34) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    """Names that are long differ at their ends: what is left out is from the middle."""
+    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-((longest - 1) // 2) :]}"
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from nnunet_fess.study.statistics import Comparison, Rank, Setting, Summary
@@ -57,30 +58,41 @@ def _plain(value: object) -> object:
 
 def markdown(page: Mapping[str, object]) -> str:
     """The report as Markdown; figures by their files."""
-    lines = [f"# {page['title']}", "", str(page["subtitle"]), ""]
-    lines += [f"- {line}" for line in page["findings"]]  # type: ignore[attr-defined]
-    lines += ["", "## Results", "", str(page["how_to_read"]), ""]
+    lines = [f"# {plain(page['title'])}", "", plain(page["subtitle"]), ""]
+    lines += [f"- {plain(line)}" for line in page["findings"]]  # type: ignore[attr-defined]
+    lines += ["", "## Results", "", plain(page["how_to_read"]), ""]
     for table in page["tables"]:  # type: ignore[attr-defined]
-        rows = [[row.trainer, *(_marked(cell, "**", "*") for cell in row.cells), str(len(row.runs))] for row in table.rows]
-        lines += [f"### {table.title}", "", *_markdown_table(["trainer", *table.columns, "runs"], rows), ""]
+        rows = [
+            [plain(row.trainer), *(_marked(cell, "**", "*") for cell in row.cells), str(len(row.runs))] for row in table.rows
+        ]
+        lines += [f"### {plain(table.title)}", "", *_markdown_table(["trainer", *map(plain, table.columns), "runs"], rows), ""]
     for heading, about, tables in (
         ("Against " + str(page["baseline"]), "about_tests", "comparisons"),
         ("Ranks", "about_ranks", "ranks"),
     ):
         if page[tables]:
-            lines += [f"## {heading}", "", str(page[about]), ""]
+            lines += [f"## {plain(heading)}", "", plain(page[about]), ""]
             for table in page[tables]:  # type: ignore[attr-defined]
-                rows = [[row.trainer, *row.cells] for row in table.rows]
-                lines += [f"### {table.title}", "", *_markdown_table(["trainer", *table.columns], rows), ""]
+                rows = [[*map(plain, (row.trainer, *row.cells))] for row in table.rows]
+                lines += [f"### {plain(table.title)}", "", *_markdown_table(["trainer", *map(plain, table.columns)], rows), ""]
     if page["figures"]:
         lines += ["## Figures", ""]
         for figure in page["figures"]:  # type: ignore[attr-defined]
-            lines += [f"![{figure['caption']}]({figure['path']})", ""]
+            lines += [f"![{plain(figure['caption'])}]({figure['path']})", ""]
     if page["failed"]:
         lines += ["## Runs without a result", ""]
-        lines += [f"- {run['id']}: {run['status']}. {run['reason']}" for run in page["failed"]]  # type: ignore[attr-defined]
+        lines += [
+            plain(f"- {run['id']}: {run['status']}. {run['reason']}")
+            for run in page["failed"]  # type: ignore[attr-defined]
+        ]
         lines.append("")
-    return "\n".join([*lines, str(page["machine"]), ""])
+    return "\n".join([*lines, plain(page["machine"]), ""])
+
+
+def plain(text: object) -> str:
+    """Text of which Markdown makes nothing else: no tags, formulas, links, emphasis. `_` within a word is none."""
+    text = re.sub(r"[\\`*$<>\[\]|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", str(text))
+    return text.replace("\n", " ")
 
 
 def _marked(cell: Cell, strong: str, weak: str) -> str:
@@ -91,12 +103,15 @@ def _marked(cell: Cell, strong: str, weak: str) -> str:
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
 def latex(page: Mapping[str, object]) -> str:
     """The results tables as LaTeX, for booktabs; wide ones are split by structure."""
-    lines = ["% \\usepackage{booktabs}. Bold: best; asterisk: not told apart from the best (Wilcoxon, Holm)."]
+    lines = [
+        "% \\usepackage{booktabs}. Bold: best; asterisk: not told apart from the best (Wilcoxon, Holm);",
+        "% in brackets: how many values are not defined. Letters beyond Latin need XeLaTeX and a font that has them.",
+    ]
     for table in page["tables"]:  # type: ignore[attr-defined]
         for start in range(0, len(table.columns), _COLUMNS):
             columns = table.columns[start : start + _COLUMNS]
@@ -134,6 +149,10 @@ _TEX = {
     "–": "--",
     "≈": "$\\approx$",
     "≥": "$\\geq$",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    "\n": " ",
 }
 
 

@@ -170,9 +170,8 @@ class Comparison:
         # Wilcoxon's smallest p is 2 / 2ⁿ; and no overlap can differ by more than 1
         if 2.0 ** (1 - self.cases) * self.family >= ALPHA or (self.metric not in _UNBOUNDED and self.detectable >= 1):
             several = f" for {self.family} comparisons" if self.family > 1 else ""
-            return (
-                f"cannot be told: {self.cases} cases and {self.runs} runs are too few{several} to see any difference for sure"
-            )
+            there = f"{self.cases} case{'s' * (self.cases != 1)} and {self.runs} run{'s' * (self.runs != 1)}"
+            return f"cannot be told: {there} are too few{several} to see any difference for sure"
         return f"cannot be told apart; a difference below {self.detectable:.2g} would not have been seen"
 
 

@@ -88,3 +88,37 @@ def test_a_figure_is_saved_as_a_picture(tmp_path):
     figures.save(figures.curve_panels({"A": {"loss": {0: 1.0}}}, "t"), tmp_path / "a.png")
     assert np.asarray(Image.open(tmp_path / "a.png")).std() > 0
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("number", [2, 7, 40])
+def test_long_names_leave_room_for_what_they_name(number):
+    """A legend takes none of the panel's room: the figure grows."""
+    names = [f"nnUNetTrainerYhdenPitkänNimenMukaan{n}_noSmooth" for n in range(number)]
+    rows = [summary(name, "all", 0.5) for name in names]
+    for figure in (
+        figures.cost_against_score(dict.fromkeys(names, 3.0), rows, "dice", "mean"),
+        figures.by_plans(rows, names, "dice", "mean"),
+        figures.curve_panels({name: {"training loss": {0: 1.0, 1: 0.5}} for name in names}, "Training"),
+    ):
+        figure.draw_without_rendering()
+        (panel, *_) = figure.axes
+        box = panel.get_window_extent()
+        legend = figure.legends[0].get_window_extent()
+        assert len({text.get_text() for text in figure.legends[0].get_texts()}) == number
+        assert box.width > 150 and box.height > 150
+        assert not box.overlaps(legend)
+        assert legend.x0 >= 0 and legend.y0 >= 0 and legend.x1 <= figure.bbox.x1 + 1 and legend.y1 <= figure.bbox.y1 + 1
+
+
+def test_without_a_point_there_is_no_legend():
+    figure = figures.cost_against_score({"A": 1.0}, [summary("A", "all", math.nan)], "dice", "mean")
+    assert not figure.legends
+
+
+def test_names_are_no_formulas(tmp_path):
+    r"""`$\foo$` would be an unknown command of a formula, and no report."""
+    with figures.as_written():
+        scores = [case("a_$b$", "1", 0.5, r"$\foo$ ^_ 50 %"), case("a_$b$", "2", 0.6, r"$\foo$ ^_ 50 %")]
+        figure = figures.box_plots(scores, ["a_$b$"], [r"$\foo$ ^_ 50 %"], "dice", "$x_$")
+    figures.save(figure, tmp_path / "a.png")
+    assert r"$\foo$ ^_ 50 % (n = 2)" in texts(figure)

@@ -12,7 +12,7 @@ import pytest
 from study.made_up import make
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.study.formats import tex
+from nnunet_fess.study.formats import plain, tex
 from nnunet_fess.study.report import write_report
 from nnunet_fess.study.results import Case, Run
 from nnunet_fess.study.statistics import summaries
@@ -139,7 +139,13 @@ def test_latex_compiles(written, tmp_path):
     subprocess.run(["latex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"], cwd=tmp_path, check=True)
 
 
+def test_markdown_makes_nothing_of_names():
+    assert plain("a*b* <b> `c` $d_1$ [e](f) | g\\h\ni") == r"a\*b\* \<b\> \`c\` \$d_1\$ \[e\](f) \| g\\h i"
+    assert plain("nnUNetTrainer_5epochs_x, _y_") == r"nnUNetTrainer_5epochs_x, \_y\_"
+
+
 def test_tex_writes_out_commands():
+    assert tex("a < b | c > d") == r"a \textless{} b \textbar{} c \textgreater{} d"
     assert tex("50 % of a_b & ~c^2 \\x ±") == r"50 \% of a\_b \& \textasciitilde{}c\textasciicircum{}2 \textbackslash{}x $\pm$"
 
 
