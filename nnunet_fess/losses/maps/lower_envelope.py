@@ -201,14 +201,30 @@ def add_axis(
 
 
 def _lower_envelope(values: np.ndarray, step2: float, far: float) -> np.ndarray:
-    """Min over j of values[j] + step2·(i - j)², along the first of two axes."""
-    length = len(values)
+    """Min over j of values[j] + step2·(i - j)², along the first of two axes; at least far stands for what is not known."""
     known = np.flatnonzero(values.min(1) < far)
     if not known.size:
         return values
+    if known.size == len(values):
+        return _of_known(values, known, step2, far)
+    heard = values.min(0) < far  # a line without any knowledge would be looked at up to the last shift
+    if heard.all():
+        return _of_known(values, known, step2, far)
+    lowest = values.copy()
+    lowest[:, heard] = _of_known(np.ascontiguousarray(values[:, heard]), known, step2, far)
+    return lowest
+
+
+def _of_known(values: np.ndarray, known: np.ndarray, step2: float, far: float) -> np.ndarray:
+    """`_lower_envelope`, `known` being the positions where any line knows something."""
+    length, first, last = len(values), int(known[0]), int(known[-1]) + 1
+    sources = values[first:last]
     lowest, shifted = values.copy(), np.empty_like(values)
     kind = values.dtype.type
-    if 4 * known.size <= length:  # of a small object few lines know anything: let each of them tell all others
+    # Of a small object few positions know anything: let each of them tell all others. That is 2 operations on the block for
+    # each; a shift is 3 on the sources, and the shifts must reach the positions on either side.
+    beyond = max(first, length - last)
+    if 4 * known.size <= length or 2 * length * known.size <= 3 * beyond * len(sources):
         indices = np.arange(length)
         for j in known:
             # Not beyond far, which whole numbers must not exceed
@@ -216,14 +232,21 @@ def _lower_envelope(values: np.ndarray, step2: float, far: float) -> np.ndarray:
             np.add(values[j], cost[:, None], out=shifted)
             np.minimum(lowest, shifted, out=lowest)
         return lowest
-    least, highest = float(values.min()), float(lowest.max())
+    moved = shifted[: len(sources)]
+    least, highest = float(sources.min()), float(lowest.max())
     for shift in range(1, length):
         cost = step2 * shift * shift
         if cost >= min(highest, far) - least:
             break
-        np.add(values, kind(cost), out=shifted)
-        np.minimum(lowest[:-shift], shifted[shift:], out=lowest[:-shift])
-        np.minimum(lowest[shift:], shifted[:-shift], out=lowest[shift:])
+        np.add(sources, kind(cost), out=moved)
+        cut = max(0, shift - first)  # what would be moved before the first position, or behind the last
+        if cut < len(sources):
+            down = lowest[first - shift + cut : last - shift]
+            np.minimum(down, moved[cut:], out=down)
+        stop = min(last, length - shift)
+        if stop > first:
+            up = lowest[first + shift : stop + shift]
+            np.minimum(up, moved[: stop - first], out=up)
         if shift % 4 == 0:
             highest = float(lowest.max())
     return lowest

@@ -53,6 +53,20 @@ def scipy_border(labels, spacing):
     return result
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 0.8, 0.8)])
+@pytest.mark.parametrize("length", [1, 5, 12, 20, 29])
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+def test_an_object_of_any_size_anywhere_is_seen_from_everywhere(length, place, spacing):
+    """Few or many positions know it, on one side of most of the others, on both, or among them (it has a twin)."""
+    start = round(place * (31 - length))
+    mask = np.zeros((31, 29, 30), bool)
+    mask[start : start + length, 2 : 2 + length, start : start + length] = True
+    twin = mask | mask[::-1, ::-1, ::-1]
+    found = distance_transform(torch.from_numpy(np.stack([mask, twin]))[None], spacing)[0]
+    for one, seen in zip((mask, twin), found, strict=True):
+        np.testing.assert_allclose(seen, scipy_distance(one, spacing), atol=1e-4)
+
+
 @settings(max_examples=40, deadline=None)
 @given(label_maps())
 def test_equals_scipy_on_every_class(case):
