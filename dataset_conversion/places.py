@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ def raw_to_write(given: str | None) -> Path:
     names = [path.name for path in here.iterdir() if path.is_dir()] if here.is_dir() else []
     alike = difflib.get_close_matches(raw.name, names, 1)
     meant = f" {here / alike[0]} does: was that meant?" if alike else ""
-    raise ConversionError(f"{name} is {raw}, which does not exist.{meant} If it is right, make it:  mkdir -p {raw}")
+    raise ConversionError(
+        f"{name} is {raw}, which does not exist.{meant} If it is right, make it:  mkdir -p {shlex.quote(str(raw))}"
+    )
 
 
 def refuse_target(target: Path, roots: Sequence[Path], dataset_id: int, overwrite: bool) -> None:

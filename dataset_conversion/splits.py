@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -301,7 +302,7 @@ def _first(place: Place, who: Who | None) -> tuple[list[Fold], list[Path]]:
     if not place.preprocessed.parent.is_dir():
         raise ConversionError(
             f"nnUNet_preprocessed is {place.preprocessed.parent}, which does not exist. If it is right, make it:  "
-            f"mkdir -p {place.preprocessed.parent}"
+            f"mkdir -p {shlex.quote(str(place.preprocessed.parent))}"
         )
     ids = _labelled(place)
     if len(ids) < 5:

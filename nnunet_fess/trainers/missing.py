@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,11 +44,11 @@ def _what_to_do(term: str, origin: Mapping[str, str]) -> str:
         found = f"the loss term {term} of the package {whose} {version}"
         if refused:
             return f"{found}, which is installed, but refused: {refused[0]}."
-        return f"{found}, which is not installed here. To train, install it:  pip install {whose}=={version}"
+        return f"{found}, which is not installed here. To train, install it:  pip install {shlex.quote(f'{whose}=={version}')}"
     found = f"the loss term {term} of the file {whose} (SHA-256 {version}…)"
     if refused:
         return f"{found}, which is refused: {refused[0]}."
-    return f"{found}, which {VARIABLE} does not name here. To train, name it:  export {VARIABLE}={whose}"
+    return f"{found}, which {VARIABLE} does not name here. To train, name it:  export {VARIABLE}={shlex.quote(whose)}"
 
 
 def _in_use(trainer: str) -> Iterator[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_file_is_named(results):
         checkpoint(Mine={"distribution": "/x/mine.py", "version": "abc", "module": ""}), results / "checkpoint_final.pth"
     )
     assert f"export {VARIABLE}=/x/mine.py" in str(missing_packages(TRAINER))
+
+
+@pytest.mark.parametrize("module", ["", "a.terms"])
+def test_what_is_to_be_copied_into_a_shell_is_quoted(results, tmp_path, module):
+    evil = "x$(touch gone)"
+    torch.save(
+        checkpoint(Mine={"distribution": evil, "version": "1;touch gone", "module": module}), results / "checkpoint_a.pth"
+    )
+    said = str(missing_packages(TRAINER))
+    command = said.splitlines()[0].split(":  ")[1].replace("pip install", "echo")
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    assert not (tmp_path / "gone").exists()
 
 
 def test_one_that_is_there_and_refused_is_told_so(results, tmp_path, monkeypatch):
