@@ -103,7 +103,7 @@ def candidates_of_losses() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         "ActiveContour": losses.RegionWiseLoss("active_contour"),
         "GSL": losses.GeneralizedSurfaceLoss(),
         "FuzzyRough": losses.FuzzyRoughLoss(),
-        "HausdorffOS": losses.HausdorffDTLoss(one_sided=True),
+        "HausdorffOS": losses.HausdorffOSLoss(),
         "HausdorffDT": losses.HausdorffDTLoss(),
         "naive RRW (scipy)": naive_rrw,
         "MONAI HausdorffDTLoss": MonaiHausdorffDTLoss(to_onehot_y=True, softmax=True, include_background=True),

@@ -21,7 +21,7 @@ from nnunet_fess.losses.focal import FocalLoss
 from nnunet_fess.losses.fuzzy_rough import FuzzyRoughLoss
 from nnunet_fess.losses.generalized_dice import GDLoss
 from nnunet_fess.losses.generalized_surface import GeneralizedSurfaceLoss
-from nnunet_fess.losses.hausdorff import HausdorffDTLoss
+from nnunet_fess.losses.hausdorff import HausdorffDTLoss, HausdorffOSLoss
 from nnunet_fess.losses.hausdorff_convolution import HausdorffCVLoss
 from nnunet_fess.losses.hausdorff_erosion import HausdorffERLoss
 from nnunet_fess.losses.loss_sum import DiceFocalLoss, DiceTopKLoss, GDLFocalLoss
@@ -60,6 +60,7 @@ __all__ = [
     "HausdorffCVLoss",
     "HausdorffDTLoss",
     "HausdorffERLoss",
+    "HausdorffOSLoss",
     "RegionWiseLoss",
     "SeparableDiceLoss",
     "SpatialLoss",

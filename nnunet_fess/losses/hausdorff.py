@@ -60,6 +60,23 @@ class HausdorffDTLoss(DistanceLoss):
         return {name: voxels.mean(voxels.error.square() * field.to(voxels.logits.dtype))}
 
 
+class HausdorffOSLoss(HausdorffDTLoss):
+    """One-sided Hausdorff distance loss: `HausdorffDTLoss` with the truth's distance alone.
+
+    Args:
+        power: α.
+        options: those of `DistanceLoss` and of `SpatialLoss`.
+
+    Raises:
+        ValueError: as `HausdorffDTLoss`.
+
+    Source: Karimi & Salcudean 2019, arXiv 1904.10030, equation of L_OS.
+    """
+
+    def __init__(self, power: float = 2.0, **options: Unpack[DistanceOptions]) -> None:
+        super().__init__(power, True, **options)
+
+
 def predicted_target(voxels: Voxels) -> Target:
     """Where p > 0.5, as a target of its own; voxels of a label map that belong to no class have one more label, the last."""
     target, probability = voxels.target, voxels.probability.detach()

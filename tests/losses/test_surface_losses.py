@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 
-from nnunet_fess.losses import FuzzyRoughLoss, GeneralizedSurfaceLoss, HausdorffCVLoss, HausdorffDTLoss, HausdorffERLoss
+from nnunet_fess.losses import (
+    FuzzyRoughLoss,
+    GeneralizedSurfaceLoss,
+    HausdorffCVLoss,
+    HausdorffDTLoss,
+    HausdorffERLoss,
+    HausdorffOSLoss,
+)
 from nnunet_fess.losses.maps.region_wise import half_diagonal
 
 
@@ -50,6 +57,8 @@ def test_hausdorff_by_distance_transforms(case, one_sided):
             field[index] += torch.from_numpy(away / unit if 0 < q.sum() < q.size else np.ones(q.shape)) ** 2
     expected = ((p - g).square() * field).mean()
     assert HausdorffDTLoss(one_sided=one_sided)(logits, labels).item() == pytest.approx(expected.item(), rel=1e-6)
+    by_name = HausdorffOSLoss() if one_sided else HausdorffDTLoss()
+    assert by_name(logits, labels).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(("stretch", "most"), [(True, 14.5), (False, 1.0)])

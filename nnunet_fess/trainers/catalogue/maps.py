@@ -60,9 +60,9 @@ def hausdorff_dt(settings: Settings, host: Host) -> nn.Module:
 
 def hausdorff_os(settings: Settings, host: Host) -> nn.Module:
     """Hausdorff loss by the distance transform of the truth."""
-    from nnunet_fess.losses.hausdorff import HausdorffDTLoss
+    from nnunet_fess.losses.hausdorff import HausdorffOSLoss
 
-    return HausdorffDTLoss(one_sided=True, cap=_cap(settings), **host.grid, **host.common)
+    return HausdorffOSLoss(cap=_cap(settings), **host.grid, **host.common)
 
 
 def hausdorff_er(settings: Settings, host: Host) -> nn.Module:
