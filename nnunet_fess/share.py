@@ -51,8 +51,7 @@ def find_model(dataset: str, trainer: str, plans: str, configuration: str) -> Mo
         UserError: there is none, the message lists those that are; or a name is a path.
     """
     for kind, name in (("a trainer", trainer), ("plans", plans), ("a configuration", configuration)):
-        if not name or set(name) & set("/\\") or name.startswith("."):
-            raise UserError(f"{name!r} is not the name of {kind}.")
+        _refuse_path(kind, name)
     home = find_dataset(dataset, "nnUNet_results")
     path = home / f"{trainer}__{plans}__{configuration}"
     if not path.is_dir():
@@ -65,6 +64,12 @@ def find_model(dataset: str, trainer: str, plans: str, configuration: str) -> Mo
             hint = ""
         raise UserError(f"{home} has no model {path.name}.{hint} There: {', '.join(there) or 'none'}.")
     return Model(path, home.name, trainer, plans, configuration)
+
+
+def _refuse_path(kind: str, name: str) -> None:
+    """A name with folders in it would be read, and in the copy written, somewhere else."""
+    if not name or set(name) & set("/\\") or name.startswith("."):
+        raise UserError(f"{name!r} is not the name of {kind}.")
 
 
 def share(
@@ -90,7 +95,8 @@ def share(
         say: told what is done.
 
     Raises:
-        UserError: the output exists, a model is not complete, is not of this package, or its network is not nnU-Net's.
+        UserError: the output exists, the checkpoint is given as a path, a model is not complete, is not of this package, or its
+            network is not nnU-Net's.
     """
     if output.exists():
         raise UserError(f"{output} exists. Nothing is written over; name another place with --output.")
@@ -151,8 +157,9 @@ def folds_of(model: Model, wanted: Sequence[str] | None, checkpoint: str) -> lis
     """The folds that a copy will have: those that are wanted, or every one that has the checkpoint.
 
     Raises:
-        UserError: there is none, or a wanted one lacks it.
+        UserError: there is none, or a wanted one lacks it, or the checkpoint is a path.
     """
+    _refuse_path("a checkpoint", checkpoint)
     there = sorted(path.parent.name.removeprefix("fold_") for path in model.path.glob(f"fold_*/{checkpoint}"))
     if not there:
         raise UserError(f"{model.path} has no fold with {checkpoint}. Train it to the end, or name another with -chk.")

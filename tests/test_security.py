@@ -10,7 +10,7 @@ import pytest
 
 from nnunet_fess.cli.main import main
 from nnunet_fess.errors import UserError
-from nnunet_fess.share import find_model
+from nnunet_fess.share import Model, find_model, folds_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # `nnunet_fess.testing` runs what a developer's test hands it.
@@ -127,3 +127,14 @@ def test_names_of_models_are_not_paths(tmp_path, monkeypatch, evil):
     for names in ((evil, "nnUNetPlans", "2d"), ("nnUNetTrainerFESS", evil, "2d"), ("nnUNetTrainerFESS", "nnUNetPlans", evil)):
         with pytest.raises(UserError, match="is not the name of"):
             find_model("1", *names)
+
+
+@pytest.mark.parametrize("evil", ["../../other/fold_0/checkpoint_final.pth", "../fold_0/x.pth", "/x.pth", "..", ""])
+def test_a_checkpoint_is_no_path_either(tmp_path, evil):
+    """It is read from, and in the copy written to, the folder of its fold."""
+    for model in ("model", "other"):
+        (tmp_path / model / "fold_0").mkdir(parents=True)
+        (tmp_path / model / "fold_0" / "checkpoint_final.pth").touch()
+    model = Model(tmp_path / "model", "Dataset001_A", "nnUNetTrainerFESS", "nnUNetPlans", "2d")
+    with pytest.raises(UserError, match="is not the name of a checkpoint"):
+        folds_of(model, None, evil)
