@@ -97,14 +97,14 @@ class CCDiceLoss(SpatialLoss):
         truth = _foreground(target).flatten(2)
         x = (against_the_rest(logits) if target.is_label_map else logits).flatten(2)
         x = torch.where(truth, -x, x)  # counts against the truth: σ(x) is the probability of the wrong answer
-        counts = torch.ones_like(x) if valid is None else valid.flatten(2).to(x.dtype).expand_as(x)
+        wrong, entropy = sigmoid(x), F.softplus(x, threshold=40)
+        if valid is not None:
+            wrong, entropy = wrong * valid.flatten(2), entropy * valid.flatten(2)
 
         # Of each cell its inside, the component, and its outside; in float64, where a running sum keeps its digits.
-        place, slots = 2 * cells.flatten(2).long() + truth, 2 * most_cells(cells.shape[2:])
-        wrong = _sums(sigmoid(x) * counts, place, slots)
-        entropy = _sums(F.softplus(x, threshold=40) * counts, place, slots).sum(-1)
-        with torch.no_grad():
-            voxels = _sums(counts, place, slots)
+        place, slots = cells.flatten(2).long().mul_(2).add_(truth), 2 * most_cells(cells.shape[2:])
+        voxels = _sums(x.new_ones(()) if valid is None else valid.flatten(2), place, slots)
+        wrong, entropy = _sums(wrong, place, slots), _sums(entropy, place, slots).sum(-1)
         false, missed = wrong.unbind(-1)
         dice = dice_complement(voxels[..., 1] - missed, missed, false, self.smooth)
         size = voxels.sum(-1)
@@ -133,7 +133,7 @@ def against_the_rest(logits: Tensor) -> Tensor:
         return logits[:, 1:] - logits[:, :1]
     top = logits.detach().amax(1, keepdim=True)
     is_top = logits == top
-    is_top &= is_top.sum(1, keepdim=True) == 1  # two largest are each other's rest, and neither needs care
+    is_top &= is_top.to(logits.dtype).sum(1, keepdim=True) == 1  # two largest are each other's rest, and neither needs care
     others = logits.masked_fill(is_top, -torch.inf)
     second = others.detach().amax(1, keepdim=True)
     # The largest's rest is summed without it; any other's holds the largest's 1, from which e^x_c takes no digits.
@@ -148,7 +148,7 @@ def _foreground(target: Target) -> Tensor:
 
 
 def _sums(values: Tensor, place: Tensor, slots: int) -> Tensor:
-    """Σ of the values (B, M, voxels) in each cell's outside and inside, (B, M, cells, 2)."""
-    wide = values if values.device.type == "mps" else values.double()
-    zeros = wide.new_zeros((*wide.shape[:2], slots))
-    return zeros.scatter_add(-1, place, wide).unflatten(-1, (-1, 2))
+    """Σ of the values, as many as places (B, M, voxels) or one for all, in each cell's outside and inside, (B, M, cells, 2)."""
+    wide = values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+    zeros = wide.new_zeros((*place.shape[:2], slots))
+    return zeros.scatter_add(-1, place, wide.expand_as(place)).unflatten(-1, (-1, 2))

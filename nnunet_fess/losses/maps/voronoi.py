@@ -54,7 +54,7 @@ def voronoi_cells(masks: Tensor, spacing: Sequence[float] | None = None) -> Tens
 
 def most_cells(spatial_shape: Sequence[int]) -> int:
     """How many cells a patch of that shape has at most: two voxels of a block of two per axis touch, hence one a block."""
-    return math.prod((size + 1) // 2 for size in spatial_shape)
+    return math.prod([(size + 1) // 2 for size in spatial_shape])  # a list: torch.compile reads no generator
 
 
 # An operator of its own, which torch.compile takes as it is: how many components there are depends on the values.
