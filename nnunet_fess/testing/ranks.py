@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import socket
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,8 @@ def run_on_two_ranks(function: Callable[..., Any], folder: Path, *args: Any) -> 
         folder: an empty one, for the results.
         args: passed on.
     """
+    for rank in range(RANKS):
+        (folder / f"rank{rank}.pt").unlink(missing_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -39,7 +44,14 @@ def _run(rank: int, module_name: str, file: str, name: str, folder: Path, port: 
     module = module_of(module_name, Path(file))
     function = getattr(module, name)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
-    try:
-        torch.save(function(rank, *args), folder / f"rank{rank}.pt")
-    finally:
-        dist.destroy_process_group()
+    made = folder / f"rank{rank}.pt.part"
+    torch.save(function(rank, *args), made)
+    made.replace(folder / f"rank{rank}.pt")
+    # The group is left without being taken apart. Its threads may still let go of the last exchange's tensors, for which they
+    # need the interpreter; torch 2.4 waits for these threads without giving it to them, and neither goes on. So nobody
+    # ends before all have what they came for; a rank that fails has the others ended by `mp.spawn`.
+    while not all((folder / f"rank{other}.pt").exists() for other in range(RANKS)):
+        time.sleep(0.01)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
