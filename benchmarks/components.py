@@ -10,23 +10,17 @@ and backward of a sample with four classes, three of which have such a mask.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from cpu_time import medians, tell
 from scipy.ndimage import distance_transform_edt, label
 
 from nnunet_fess.losses import CCDiceLoss, DiceCELoss
 from nnunet_fess.losses.maps.components import number_components
 from nnunet_fess.losses.maps.voronoi import nearest_number
-from nnunet_fess.machine import commit, processor
 
 SPACINGS = {"1 1 1": (1.0, 1.0, 1.0), "3 0.8 0.8": (3.0, 0.8, 0.8)}
 
@@ -43,13 +37,7 @@ def mask_of(size: int, lesions: int, seed: int) -> np.ndarray:
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> dict[str, float]:
     """Median milliseconds of both, and their ratio."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for number in range(repeats + 1):
-        for name, call in (("ours", ours), ("theirs", theirs))[:: 1 if number % 2 else -1]:
-            begin = time.process_time()
-            call()
-            times[name].append(time.process_time() - begin)
-    found = {name: 1000 * statistics.median(each[-repeats:]) for name, each in times.items()}
+    found = medians({"ours": ours, "theirs": theirs}, repeats)
     return {**{name: round(value, 1) for name, value in found.items()}, "ratio": round(found["ours"] / found["theirs"], 2)}
 
 
@@ -85,21 +73,7 @@ def main() -> None:
     found["CCDiceLoss, to DiceCELoss"] = compare(
         lambda: ours(logits, target).backward(), lambda: theirs(logits, target).backward(), options.repeats
     )
-    result: dict[str, Any] = {
-        "options": {key: value for key, value in vars(options).items() if key != "json"},
-        "machine": {
-            "processor": processor(),
-            "load": os.getloadavg()[0],
-            "versions": {name: version(name) for name in ("torch", "numpy", "scipy")},
-            "commit": commit(Path(__file__).parent),
-        },
-        "milliseconds": found,
-    }
-    text = json.dumps(result, indent=2, ensure_ascii=False)
-    print(text)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    tell(options, ("torch", "numpy", "scipy"), {"milliseconds": found})
 
 
 if __name__ == "__main__":

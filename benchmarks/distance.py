@@ -13,14 +13,9 @@ that package is installed (pip install edt).
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cpu_time import medians, tell
 from monai.losses.hausdorff_loss import HausdorffDTLoss as MonaiHausdorffDTLoss
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
@@ -36,7 +32,6 @@ from torch import Tensor
 
 from nnunet_fess import losses
 from nnunet_fess.losses.maps.distance import distance_to_border, distance_transform
-from nnunet_fess.machine import commit, processor
 
 SPACINGS = {"1 1 1": (1.0, 1.0, 1.0), "3 0.8 0.8": (3.0, 0.8, 0.8)}
 REFERENCE = "nnU-Net DC_and_CE_loss"
@@ -48,19 +43,6 @@ def example(batch: int, classes: int, size: int) -> tuple[Tensor, Tensor]:
     blobs = F.interpolate(torch.randn(batch, classes, *[max(size // 8, 2)] * 3), size=(size,) * 3, mode="trilinear")
     labels = blobs.argmax(1, keepdim=True).to(torch.int16)
     return torch.randn(batch, classes, size, size, size).requires_grad_(), labels
-
-
-def medians(candidates: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each, in an order that rotates."""
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    order = list(candidates)
-    for _ in range(repeats + 1):
-        for name in order:
-            begin = time.process_time()
-            candidates[name]()
-            times[name].append(1e3 * (time.process_time() - begin))
-        order.append(order.pop(0))
-    return {name: round(statistics.median(values[1:]), 2) for name, values in times.items()}
 
 
 def transform(size: int, classes: int, spacing: tuple[float, ...], repeats: int) -> dict[str, Any]:
@@ -128,13 +110,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     result: dict[str, Any] = {
-        "options": {key: value for key, value in vars(options).items() if key != "json"},
-        "machine": {
-            "processor": processor(),
-            "load": os.getloadavg()[0],
-            "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "nnunetv2", "monai")},
-            "commit": commit(Path(__file__).parent),
-        },
         "transform": {
             f"{size}³, {classes} classes, {name} mm": transform(size, classes, spacing, options.repeats)
             for size in options.sizes
@@ -150,11 +125,7 @@ def main() -> None:
             "milliseconds": found,
             "ratio": {name: round(value / found[REFERENCE], 2) for name, value in found.items()},
         }
-    text = json.dumps(result, indent=2, ensure_ascii=False)
-    print(text)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    tell(options, ("torch", "numpy", "scipy", "nnunetv2", "monai"), result)
 
 
 if __name__ == "__main__":

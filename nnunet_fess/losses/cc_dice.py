@@ -79,7 +79,7 @@ class CCDiceLoss(SpatialLoss):
         """The cells of every foreground class or region: (B, M, *spatial) int32."""
         shape = target.classes.shape[2:]
         spacing = None if self.spacing is None else grid_spacing(self.spacing, self.patch_size, shape)
-        return {"cells": voronoi_cells(_foreground(target), spacing)}
+        return {"cells": voronoi_cells(target.foreground, spacing)}
 
     def components(self, net_output: Tensor, target: Target, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Half of Dice and CE of the patch, half of Dice and CE of the cells."""
@@ -94,7 +94,7 @@ class CCDiceLoss(SpatialLoss):
         valid = target.valid
         if valid is not None:  # whatever the network says at an ignored voxel must leave no trace
             logits = logits.masked_fill(~valid, 0)
-        truth = _foreground(target).flatten(2)
+        truth = target.foreground.flatten(2)
         x = (against_the_rest(logits) if target.is_label_map else logits).flatten(2)
         x = torch.where(truth, -x, x)  # counts against the truth: σ(x) is the probability of the wrong answer
         wrong, entropy = sigmoid(x), F.softplus(x, threshold=40)
@@ -141,10 +141,6 @@ def against_the_rest(logits: Tensor) -> Tensor:
     powers = (logits - top).exp()
     of_others = (powers.sum(1, keepdim=True) - powers).masked_fill(is_top, 1).log()
     return (logits - top - torch.where(is_top, of_top, of_others))[:, 1:]
-
-
-def _foreground(target: Target) -> Tensor:
-    return target.one_hot[:, 1:] if target.is_label_map else target.classes
 
 
 def _sums(values: Tensor, place: Tensor, slots: int) -> Tensor:

@@ -72,10 +72,9 @@ class DistanceWeightedCrossEntropyLoss(VoxelLoss):
     def maps(self, target: Target) -> dict[str, Tensor]:
         """The weights w: (B, 1, *spatial), for regions (B, C, *spatial)."""
         spatial = target.classes.shape[2:]
-        objects = target.one_hot[:, 1:] if target.is_label_map else target.classes
         spacing = [1.0] * len(spatial) if self.spacing is None else self.spacing
         nearest, second = distances_to_two_nearest(
-            objects, 5 * self.sigma, grid_spacing(spacing, self.patch_size if self.spacing else None, spatial)
+            target.foreground, 5 * self.sigma, grid_spacing(spacing, self.patch_size if self.spacing else None, spatial)
         )
         between = self.w0 * torch.exp(-(nearest + second).square() / (2 * self.sigma**2))
         return {"weight": between + (class_balance(target, self.distributed) if self.balance else 1)}

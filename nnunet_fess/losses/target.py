@@ -48,6 +48,11 @@ class Target:
         numbers = torch.arange(self.num_classes, device=self.classes.device)
         return self.classes == numbers.view(-1, *[1] * (self.classes.ndim - 2))
 
+    @property
+    def foreground(self) -> Tensor:
+        """`one_hot` without the background of a label map: bool (B, C - 1, *spatial); of regions all."""
+        return self.one_hot[:, 1:] if self.is_label_map else self.classes
+
 
 def parse_target(net_output: Tensor, target: Tensor, ignore_label: int | None = None, kind: TargetKind = "auto") -> Target:
     """Tell labels, regions and one-hot labels apart, separate the ignored voxels, and check the values.

@@ -29,6 +29,12 @@ class Memory(nn.Module):
         """What goes into a checkpoint."""
         return {"content": self.content, "rejected": self.rejected, "steps": self.steps}
 
+    def _finite(self, embeddings: Tensor) -> Tensor:
+        """Which rows (N, D) can be remembered, (N,); the others are counted."""
+        finite = torch.isfinite(embeddings).all(1)
+        self.rejected += int((~finite).sum())
+        return finite
+
     def set_extra_state(self, state: dict[str, object]) -> None:
         """Take up what a checkpoint holds."""
         self.content = state["content"]  # type: ignore[assignment]
@@ -87,8 +93,7 @@ class Queue(Memory):
     def store(self, embeddings: Tensor, labels: Tensor, **more: Tensor) -> None:
         """Add rows (N, D) with labels (N,) and more columns (N, …); the oldest beyond the capacity are forgotten."""
         self.steps += 1
-        finite = torch.isfinite(embeddings).all(1)
-        self.rejected += int((~finite).sum())
+        finite = self._finite(embeddings)
         rows = {"embeddings": embeddings.detach()[finite], "labels": labels[finite]}
         rows |= {key: column[finite] for key, column in more.items()}
         self.content = {key: torch.cat([self.content.get(key, new[:0]), new]) for key, new in rows.items()}
@@ -134,8 +139,7 @@ class ClassPrototypes(Memory):
     def store(self, embeddings: Tensor, labels: Tensor) -> None:
         """Move the vectors of the classes of these rows (N, D), labels (N,); a class met for the first time takes the mean."""
         self.steps += 1
-        finite = torch.isfinite(embeddings).all(1)
-        self.rejected += int((~finite).sum())
+        finite = self._finite(embeddings)
         rows, labels = unit(embeddings.detach()[finite]), labels[finite]
         member = (labels == torch.arange(self.num_classes, device=labels.device)[:, None]).to(rows)
         mean = unit(products(member, rows.mT))  # the direction of a sum is that of the mean

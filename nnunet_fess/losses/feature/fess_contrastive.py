@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.distributed import max_over_ranks, sum_over_ranks
 from nnunet_fess.losses.feature.unit import unit
 
@@ -69,10 +68,8 @@ def fess_contrastive_loss(
 
 
 def _check_options(temperature: float, learning_rate: float) -> None:
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"temperature must be positive. Got: {temperature}")
-    if not (learning_rate >= 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"learning_rate must not be negative. Got: {learning_rate}")
+    check_number("temperature", temperature, above=0)
+    check_number("learning_rate", learning_rate, least=0)
 
 
 class FESSContrastiveLoss(nn.Module):

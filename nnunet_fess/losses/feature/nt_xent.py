@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunet_fess.losses.bounds import check_number
 from nnunet_fess.losses.feature.unit import products, unit
 
 
@@ -23,14 +24,14 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5, queue:
     Args:
         first: embeddings (B, D) of one view, any floating dtype.
         second: (B, D) of the other view, same order.
-        temperature: Δ > 0.
+        temperature: Δ > 0, finite.
         queue: (Q, D) embeddings of other samples, which take the negatives' place; they should be detached.
 
     Returns:
         scalar in float32 (float64 for float64 embeddings), >= 0; 0, with zero gradient, if there are no negatives.
 
     Raises:
-        ValueError: shapes that do not fit, Δ <= 0.
+        ValueError: shapes that do not fit, Δ <= 0 or infinite.
 
     Source: SimCLR, arXiv 2002.05709, eq. 1; InfoNCE, arXiv 1807.03748, eq. 4.
 
@@ -41,8 +42,7 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float = 0.5, queue:
         >>> nt_xent_loss(views, views, temperature=1.0)  # log(e + 2) - 1
         tensor(0.5514)
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive. Got: {temperature}")
+    check_number("temperature", temperature, above=0)
     if first.ndim != 2 or first.shape != second.shape:
         raise ValueError(f"both views must have the same shape (B, D). Got: {tuple(first.shape)} and {tuple(second.shape)}")
     if queue is not None and (queue.ndim != 2 or queue.shape[1] != first.shape[1]):

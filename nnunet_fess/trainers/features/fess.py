@@ -30,7 +30,7 @@ class FESSFeature(FeatureLoss):
 
     def forward(self, seen: TrainingPass, output: Tensor, target: Tensor, advance: bool = True) -> Tensor | None:
         """L_con; None while there is no previous batch."""
-        embedding = gather_over_ranks(seen.skips[-1])
+        embedding = gather_over_ranks(self.feature_map(seen))
         pair = self.memory.recall(embedding)
         if advance:
             self.memory.store(embedding)

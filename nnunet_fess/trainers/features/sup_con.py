@@ -49,7 +49,7 @@ class SupConFeature(FeatureLoss):
     def forward(self, seen: TrainingPass, output: Tensor, target: Tensor, advance: bool = True) -> Tensor | None:
         """The supervised contrastive loss; 0 where there is nothing to contrast."""
         classes = disjoint_classes(output, target, self.ignore_label, self.target_kind)
-        means, labels = class_means(seen.skips[-self.level], *classes)
+        means, labels = class_means(self.feature_map(seen), *classes)
         rows, labels = self.head(gather_over_ranks(means)), gather_over_ranks(labels)
         queue = self.memory.recall() or (None, None)
         if advance:

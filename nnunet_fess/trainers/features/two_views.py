@@ -39,7 +39,7 @@ class TwoViewsFeature(FeatureLoss):
     def forward(self, seen: TrainingPass, output: Tensor, target: Tensor, advance: bool = True) -> Tensor | None:
         """NT-Xent; None while there are no negatives: for InfoNCE with an empty queue, for SimCLR in a batch of one patch."""
         view = seen.encode(intensity_view(seen.image, self.image_channels))[-1]
-        first, second = (self.head(gather_over_ranks(z.flatten(2).float().mean(2))) for z in (seen.skips[-1], view))
+        first, second = (self.head(gather_over_ranks(z.flatten(2).float().mean(2))) for z in (self.feature_map(seen), view))
         if len(first) < self.smallest_batch:
             return None
         if self.memory is None:

@@ -9,6 +9,8 @@ from trainers.features.passes import LOGITS, seen, target
 
 from nnunet_fess.losses.feature.anchors import near_a_border
 from nnunet_fess.trainers.features.decoder_voxels import DecoderVoxels
+from nnunet_fess.trainers.features.pixel_con import PixelConFeature
+from nnunet_fess.trainers.features.prototypes import PrototypesFeature
 from nnunet_fess.trainers.memory import Queue
 
 BLOCKS = torch.zeros(2, 1, 8, 8, dtype=torch.long)
@@ -127,3 +129,16 @@ def test_chance_depends_on_the_step_and_on_nothing_else():
 def test_features_in_half_precision_are_compared_in_float32(dtype):
     found = Voxels().draw(replace(seen(), decoded=seen().decoded.to(dtype)), LOGITS.to(dtype), target())
     assert found.rows.dtype == torch.float32
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "made", [lambda: PixelConFeature(4, 128, 0.1, 60, None), lambda: PrototypesFeature(4, 3, 128, 0.1, 0.5, None)]
+)
+def test_a_non_finite_voxel_does_not_poison_the_next_step(made, value):
+    torch.manual_seed(0)
+    feature, bad = made(), seen()  # every voxel is drawn
+    bad.decoded[0, 0, :4] = value
+    feature(bad, LOGITS, target())
+    assert feature.memory.rejected > 0
+    assert feature(seen(1), LOGITS, target(1)).isfinite()
