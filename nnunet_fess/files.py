@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ PARTIAL = ".part"
 
 
 def partial_of(path: Path) -> Path:
-    """Where a file is written until it is whole, hidden beside it; a kill may leave it, the next writer replaces it."""
+    """Where a file is written until it is whole, hidden beside it; a kill may leave it, the next writer takes it over."""
     return path.with_name(f".{path.name}{PARTIAL}")
 
 
 @contextlib.contextmanager
 def whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """A path to write to, which becomes `path` when the block ends well and is removed when it does not.
+
+    Several processes may write the same file at once, as a study's jobs do its `runs.csv`: the last one's is what stays.
 
     Args:
         path: the file to make or to replace.
@@ -41,16 +44,15 @@ def whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     path = Path(path)
     unfinished = partial_of(path)
     try:
-        yield unfinished
-        if durable:
-            _flush(unfinished)
-        unfinished.replace(path)
+        with _claimed(unfinished) as unfinished:
+            yield unfinished
+            if durable:
+                _flush(unfinished)
+            unfinished.replace(path)
         if durable:
             _flush(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is not None and str(error.filename) == str(unfinished):
+    except OSError as error:
+        if error.filename is not None and str(error.filename) == str(unfinished):
             error.filename = str(path)  # a message names the file that was asked for
         raise
 
@@ -135,6 +137,42 @@ def is_held(lock: str | Path) -> bool:
             return False
     except (Timeout, NotImplementedError):
         return True
+
+
+@contextlib.contextmanager
+def _claimed(usual: Path) -> Iterator[Path]:
+    """A file to write into that no other process writes into: the usual one, or one of our own where somebody is at that.
+
+    A lock tells the two apart, which the system takes from a process that is killed. Removed if the block fails.
+    """
+    with contextlib.ExitStack() as held:
+        # on Windows an open file can take no other name: two at once are not noticed
+        free = os.name != "posix" or _locked(usual, held)
+        ours = usual if free else usual.with_name(f"{usual.stem}.{secrets.token_hex(4)}{PARTIAL}")
+        try:
+            yield ours
+        except BaseException:
+            with contextlib.suppress(OSError):
+                ours.unlink(missing_ok=True)
+            raise
+
+
+def _locked(path: Path, held: contextlib.ExitStack) -> bool:
+    """Lock a file, made if need be, for as long as the stack is there; whether no other process has it."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
+    held.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: two at once are not noticed
+        return True
+    try:  # whoever had it may have finished since we opened it, and given the file its later name
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _flush(path: Path) -> None:

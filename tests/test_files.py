@@ -48,6 +48,34 @@ def test_a_kill_leaves_the_old_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_several_processes_may_write_the_same_file_at_once(tmp_path):
+    code = (
+        "import sys; from nnunet_fess import files\n"
+        "for turn in range(300): files.write_text(sys.argv[1], sys.argv[2] * (1 + turn) + '\\n')"
+    )
+    target = tmp_path / "a.txt"
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(target), letter]) for letter in "abcd"]
+    while any(writer.poll() is None for writer in writers):
+        if target.exists():
+            text = target.read_text()
+            assert text == text[0] * (len(text) - 1) + "\n"
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_writer_leaves_anothers_part_alone(tmp_path):
+    target = tmp_path / "a.txt"
+    with files.whole(target) as ours:
+        ours.write_text("ours")
+        with files.whole(target) as theirs:
+            theirs.write_text("theirs")
+        assert target.read_text() == "theirs"
+        with pytest.raises(RuntimeError), files.whole(target) as theirs:
+            raise RuntimeError
+    assert target.read_text() == "ours"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_json_keeps_the_order_of_keys_and_is_ascii(tmp_path):
     files.write_json(tmp_path / "a.json", {"b": "ä", "a": 1})
     assert (tmp_path / "a.json").read_bytes().isascii()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from commands import Host
@@ -43,8 +45,16 @@ def _until(there, what, cluster, seconds=300):
     end = time.monotonic() + seconds
     while not there():
         queue = cluster.ask("squeue --states=all --format=%i|%j|%T|%r|%M").stdout
-        assert time.monotonic() < end, f"{what} did not come\n{queue}"
+        assert time.monotonic() < end, f"{what} did not come\n{queue}\n{_last_words(cluster)}"
         time.sleep(0.5)
+
+
+def _last_words(cluster):
+    """What the jobs have printed, and how SLURM saw them go: a test that fails once in ten runs has to tell why at once."""
+    shown = cluster.ask("scontrol --oneliner show jobs").stdout
+    outputs = {word.removeprefix("StdOut=") for word in re.findall(r"StdOut=.*?\.out", shown)}
+    texts = [f"{name}:\n{Path(name).read_text(errors='replace')[-2000:]}" for name in sorted(outputs) if Path(name).is_file()]
+    return "\n".join([*texts, (cluster.root / "slurmctld.log").read_text(errors="replace")[-4000:]])
 
 
 def _executor(**changes):
