@@ -138,6 +138,9 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", lacking)
     with files.held_alone(tmp_path / "lock", "busy"):
         pass
+    files.write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "lock") == ["a.txt"]
 
 
 def test_whether_a_lock_is_held(tmp_path):

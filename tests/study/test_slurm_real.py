@@ -70,6 +70,7 @@ def _job_of(cluster, run_id):
 def _release(cluster, run_id):
     """A requeued job waits for two minutes; a test does not."""
     _until(lambda: _job_of(cluster, run_id)[1] == "PENDING", f"{run_id} back in the queue", cluster)
+    time.sleep(2)  # a start in the second of the requeue finds "Job credential revoked", and the job ends as FAILED
     cluster.ask(f"scontrol update JobId={_job_of(cluster, run_id)[0]} StartTime=now")
 
 
