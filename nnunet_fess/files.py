@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
@@ -20,6 +21,12 @@ PARTIAL = ".part"
 def partial_of(path: Path) -> Path:
     """Where a file is written until it is whole, hidden beside it; a kill may leave it, the next writer takes it over."""
     return path.with_name(f".{path.name}{PARTIAL}")
+
+
+def remove_partials(path: Path) -> None:
+    """Remove what kills have left of a file that nobody writes at this moment."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}*{PARTIAL}"):
+        left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -141,14 +148,13 @@ def is_held(lock: str | Path) -> bool:
 
 @contextlib.contextmanager
 def _claimed(usual: Path) -> Iterator[Path]:
-    """A file to write into that no other process writes into: the usual one, or one of our own where somebody is at that.
+    """A file to write into that no other process writes into: the usual one, or one of our own where somebody may be at that.
 
-    A lock tells the two apart, which the system takes from a process that is killed. Removed if the block fails.
+    A lock tells, which the system takes from a process that is killed. Where there are no locks every file is one of our own,
+    and what a kill leaves of it stays. Removed if the block fails.
     """
     with contextlib.ExitStack() as held:
-        # on Windows an open file can take no other name: two at once are not noticed
-        free = os.name != "posix" or _locked(usual, held)
-        ours = usual if free else usual.with_name(f"{usual.stem}.{secrets.token_hex(4)}{PARTIAL}")
+        ours = usual if _locked(usual, held) else usual.with_name(f"{usual.stem}.{secrets.token_hex(4)}{PARTIAL}")
         try:
             yield ours
         except BaseException:
@@ -158,7 +164,9 @@ def _claimed(usual: Path) -> Iterator[Path]:
 
 
 def _locked(path: Path, held: contextlib.ExitStack) -> bool:
-    """Lock a file, made if need be, for as long as the stack is there; whether no other process has it."""
+    """Lock a file, made if need be, for as long as the stack is there; whether nobody else can have it."""
+    if os.name != "posix":  # Windows gives a file that is open no other name
+        return False
     import fcntl
 
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
@@ -167,8 +175,9 @@ def _locked(path: Path, held: contextlib.ExitStack) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks: two at once are not noticed
-        return True
+    except OSError:  # a file system without locks
+        path.unlink(missing_ok=True)
+        return False
     try:  # whoever had it may have finished since we opened it, and given the file its later name
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -138,8 +138,10 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", lacking)
     with files.held_alone(tmp_path / "lock", "busy"):
         pass
-    files.write_text(tmp_path / "a.txt", "whole")
-    assert (tmp_path / "a.txt").read_text() == "whole"
+    with files.whole(tmp_path / "a.txt") as ours, files.whole(tmp_path / "a.txt") as theirs:
+        for part in (ours, theirs):
+            part.write_text(part.name)
+    assert (tmp_path / "a.txt").read_text() == ours.name
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "lock") == ["a.txt"]
 
 

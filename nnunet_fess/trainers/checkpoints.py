@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nnunet_fess.files import partial_of, whole
+from nnunet_fess.files import remove_partials, whole
 from nnunet_fess.trainers.errors import TrainingRefused
 from nnunet_fess.trainers.missing import STATE
 
@@ -151,7 +151,7 @@ def best_of(folder: Path, without: Path, device: torch.device) -> tuple[Checkpoi
 def tidy(folder: Path) -> None:
     """Remove what a kill has left of unfinished checkpoints."""
     for name in NAMES:
-        partial_of(folder / name).unlink(missing_ok=True)
+        remove_partials(folder / name)
         (folder / f"{name}.partial").unlink(missing_ok=True)  # what versions before 0.1.0 called them
 
 
