@@ -5,7 +5,7 @@ structure, and of the mean over the structures (nnU-Net's foreground mean: of th
 
 - mean ± standard deviation over runs, and its standard error;
 - an interval (95 %) from 2000 bootstrap samples that draw cases *and* runs with replacement: both are samples of what could
-  have been;
+  have been. Trainers that have the same seeds are paired by them, here as in the test over runs;
 - against the baseline, paired: over cases, whose differences are first averaged over runs (Wilcoxon's signed-rank test), and
   over runs (paired t test of their means). The first asks whether these trainings differ on other cases, the second whether
   other trainings would differ;
@@ -359,8 +359,8 @@ def _run_mean(values: Values) -> float:
 class _Bootstrap:
     """Samples of cases and runs, drawn once for all trainers of a setting.
 
-    A sample draws patients, the same for all runs and trainers, and runs within each slot, for every trainer by itself. What is
-    drawn twice weighs twice.
+    A sample draws patients, the same for all runs and trainers, and runs within each slot: the same seeds for all trainers that
+    have the same ones there, as the test over runs pairs them, else for each by itself. What is drawn twice weighs twice.
 
     Args:
         table: the scores.
@@ -392,15 +392,14 @@ class _Bootstrap:
             return self._known[trainer, metric]
         width = len(self.table.structures)
         total, weight = (np.zeros((_SAMPLES, width)) for _ in range(2))
-        own = np.random.default_rng([self.seed, *trainer.encode()])
         by_slot: dict[Slot, list[_Run]] = {}
         for run in self.table.runs[trainer]:
             if metric in run.values:
                 by_slot.setdefault(run.slot, []).append(run)
         for slot, runs in by_slot.items():
-            times = own.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), _SAMPLES).astype(float)
-            for index, run in enumerate(runs):
-                here = self._drawn[:, [self._place[self.patient(case)] for case in run.rows]] * times[:, index, None]
+            times = self._times(slot, [run.seed for run in runs])
+            for run in runs:
+                here = self._drawn[:, [self._place[self.patient(case)] for case in run.rows]] * times[run.seed][:, None]
                 values = run.values[metric]
                 counts = np.isfinite(values)
                 if counted is not None:
@@ -413,6 +412,13 @@ class _Bootstrap:
         if counted is None:
             self._known[trainer, metric] = means
         return means
+
+    def _times(self, slot: Slot, seeds: Sequence[int | None]) -> dict[int | None, Values]:
+        """How often each of a slot's seeds is drawn in each of the samples."""
+        seeds = sorted(seeds, key=str)
+        own = np.random.default_rng([self.seed, *repr((slot, seeds)).encode()])
+        drawn = own.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), _SAMPLES).astype(float)
+        return dict(zip(seeds, drawn.T, strict=True))
 
 
 # One trainer

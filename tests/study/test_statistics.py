@@ -140,6 +140,18 @@ def test_the_interval_knows_of_runs():
     assert widths[1] > 5 * widths[0]
 
 
+def test_the_interval_pairs_what_the_test_over_runs_pairs():
+    """A seed is the same initial weights and patches for both: what it moves in both moves no difference."""
+    generator = np.random.default_rng(5)
+    a = draw(generator, 0.7, runs=4, run_sd=0.2, noise=0.001)
+    pair = {"A": a[..., None], "B": (a + 0.01)[..., None]}
+    row = only(comparisons(scores(pair), ["dice"], "A"), structure="x")
+    assert (row.low, row.high) == pytest.approx((0.01, 0.01)) and row.told_apart
+    others = [replace(case, seed=case.seed + 7) if case.trainer == "B" else case for case in scores(pair)]
+    row = only(comparisons(others, ["dice"], "A"), structure="x")
+    assert row.low < -0.1 and row.high > 0.1 and row.runs == 1
+
+
 @pytest.mark.slow
 def test_the_interval_covers_the_truth():
     """About 95 of 100 intervals of a difference of 0 hold it, when both cases and runs are drawn anew."""
