@@ -71,9 +71,10 @@ def about_tests(against: Sequence[Comparison]) -> str:
     runs = {row.runs for row in against}
     text = (
         "Differences are the trainer's minus the baseline's, on the cases that both have. The interval is from 2000 bootstrap "
-        "samples that draw cases and runs, of both trainers the same seeds where they have the same. p: Wilcoxon's signed-rank test over cases, whose differences are averaged over runs "
-        "first; p over runs: paired t test of the runs' means. Both after Holm over all trainers, training sizes and plans of "
-        "a metric and structure. Effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z. What “would not have "
+        "samples that draw cases and runs, of both trainers the same seeds where they have the same. p: Wilcoxon's signed-rank "
+        "test over cases, whose differences are averaged over runs first; p over runs: paired t test of the runs' means. Both "
+        "after Holm over all trainers, training sizes and plans of a metric and structure. Effect sizes: matched-pairs "
+        "rank-biserial correlation, and Cohen's d_z. What “would not have "
         f"been seen” is what such a study finds, after Holm, with a probability of less than {POWER:.0%}."
     )
     if max(runs, default=0) < 2:
