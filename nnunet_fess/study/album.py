@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nnunet_fess.errors import UserError
+from nnunet_fess.folders import expanded
 from nnunet_fess.study import curves, figures, overlays
 from nnunet_fess.study.metrics import LOWER_IS_BETTER
 from nnunet_fess.study.results import Case, Run
@@ -151,10 +153,7 @@ def _overlay(case: str, runs: Sequence[Run], cases: Sequence[Case], metric: str)
         predictions[run.trainer] = found[0]
         truth = true[0]
         ending = truth.name[len(case) :]
-        raw = run.dataset_json.parent
-        channels = channels or overlays.channels_of(
-            case, [run.truth.with_name(run.truth.name.replace("labels", "images")), raw / "imagesTr", raw / "imagesTs"], ending
-        )
+        channels = channels or overlays.channels_of(case, _image_folders(run), ending)
         values = [row.values.get(metric, math.nan) for row in cases if row.run == run.id and row.case == case]
         values = [value for value in values if math.isfinite(value)]
         notes[run.trainer] = f"{figures.metric_name(metric)} " + (f"{sum(values) / len(values):.3f}" if values else "undefined")
@@ -164,3 +163,15 @@ def _overlay(case: str, runs: Sequence[Run], cases: Sequence[Case], metric: str)
         return overlays.overlay_figure(case, channels, truth, predictions, notes)
     except UserError:  # a file that was moved since must not cost the whole report
         return None
+
+
+def _image_folders(run: Run) -> list[Path]:
+    """Where the image of a test case may be: beside its labels, in the dataset, in the raw dataset if that is another folder.
+
+    With `test: validation` the labels are nnU-Net's copies among the preprocessed data, where there are no images.
+    """
+    datasets = [run.dataset_json.parent]
+    if raw := os.environ.get("nnUNet_raw"):
+        datasets.append(expanded(raw) / run.dataset)
+    beside = run.truth.with_name(run.truth.name.replace("labels", "images"))
+    return [beside, *(dataset / name for dataset in datasets for name in ("imagesTr", "imagesTs"))]

@@ -33,7 +33,7 @@ def overlay_figure(
 
     Args:
         title: of the figure.
-        channels: the image's files; none: the structures are drawn on black.
+        channels: the image's files; none: the structures are drawn on black, and the picture says that there is no image.
         truth: the true label map.
         predictions: trainer → its label map.
         notes: trainer → a few words below its name, such as its Dice.
@@ -65,7 +65,7 @@ def overlay_figure(
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat:
         panel.axis("off")
-    slices = {"image and truth": true} | {
+    slices = {"image and truth" if channels else "truth; the image is not here": true} | {
         name: geometry.turn(_array(path, image).astype(np.int64)) for name, path in predictions.items()
     }
     target = true.take(index, axis)
