@@ -35,7 +35,10 @@ _MEAN = "mean"
 
 
 class Row(NamedTuple):
-    """A trainer's score over those of its runs in which it is defined; `against` the baseline, in words."""
+    """A trainer's score over those of its runs in which it is defined; `against` the baseline, in words.
+
+    `undefined` values are cases of the runs in which the structure was not found.
+    """
 
     size: str
     trainer: str
@@ -46,6 +49,7 @@ class Row(NamedTuple):
     defined: int
     runs: int
     against: str = ""
+    undefined: int = 0
 
 
 def main() -> int:
@@ -97,6 +101,8 @@ def block(name: str, folder: Path = HERE) -> str:
             f"The study {study}, by commit {_short(made['commit'])} on {made['cores']} cores ({made['machine']}; {versions})"
         )
         data = f"[statistics.csv](results/{name}.statistics.csv), [runs.csv](results/{name}.runs.csv)"
+    elif not (folder / f"{name}.earlier.json").is_file():
+        return f"The study {study} has not been run yet."
     else:
         rows = list(of_earlier(folder / f"{name}.earlier.json"))
         earlier = files.read_json(folder / f"{name}.earlier.json")
@@ -128,7 +134,8 @@ def of_study(path: Path) -> Iterator[Row]:
             against = f"{float(row['difference']):+.3f}, {row['in_words']}" if row["difference"] else row["in_words"]
         mean, sd = (float(row[name]) if row[name] else None for name in ("mean", "sd"))
         runs = most[row["size"], row["trainer"]]
-        yield Row(row["size"], row["trainer"], row["structure"], row["metric"], mean, sd, int(row["runs"]), runs, against)
+        key = (row["size"], row["trainer"], row["structure"], row["metric"])
+        yield Row(*key, mean, sd, int(row["runs"]), runs, against, int(row["undefined"]))
 
 
 def of_earlier(path: Path) -> Iterator[Row]:
@@ -189,6 +196,7 @@ def _cell(row: Row | None, say_runs: bool) -> str:
     digits = _SHOWN[row.metric][1]
     spread = f" ± {row.sd:.{digits}f}" if row.sd is not None else ""
     lacking = f" ({row.defined} of {row.runs})" if row.defined < row.runs else f" ({row.runs} runs)" if say_runs else ""
+    lacking += f" [{row.undefined} undefined]" if row.undefined else ""
     return f"{row.mean:.{digits}f}{spread}{lacking}"
 
 

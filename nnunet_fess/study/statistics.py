@@ -245,12 +245,18 @@ def comparisons(
 
 
 def best(found: Sequence[Summary], setting: Setting, structure: str, metric: str) -> str | None:
-    """The trainer with the best mean; None if none has one. A mean that lacks a structure that another has leads nothing."""
+    """The trainer with the best mean; None if none has one.
+
+    A mean that lacks a structure that another has leads nothing; nor does a distance of who missed the structure in more cases
+    than another, since what was missed has no distance.
+    """
     here = [s for s in found if (s.setting, s.metric) == (setting, metric) and not math.isnan(s.mean)]
     rows = [s for s in here if s.structure == structure]
     if structure == MEAN:
         behind = Counter(s.trainer for s in here)
         rows = [s for s in rows if behind[s.trainer] == max(behind.values())]
+    if metric in LENGTHS:
+        rows = [s for s in rows if s.undefined == min(other.undefined for other in rows)]
     key: Callable[[Summary], float] = lambda s: s.mean if metric in LOWER_IS_BETTER else -s.mean  # noqa: E731
     return min(rows, key=key).trainer if rows else None
 

@@ -55,13 +55,15 @@ def findings(described: Described, settings: Sequence[Setting], against: Sequenc
 
 def how_to_read(described: Described) -> str:
     """What the results tables mean."""
+    lengths = LENGTHS & {*described.metrics}
     lower = [figures.metric_name(metric) for metric in described.metrics if metric in LOWER_IS_BETTER]
     return (
         "Mean ± standard deviation over the runs (seeds, folds, draws), each the mean over its test cases; “mean” is the mean "
         "of the structures' means, as nnU-Net's. Bold and underlined: the best; ≈ and italic: the cases do not tell it apart "
         f"from the best (Wilcoxon's signed-rank test after Holm, p ≥ {ALPHA}), which does not say that it is as good. "
         + (f"Less is better for {', '.join(lower)}. " if lower else "")
-        + "A value that is not defined, such as a distance to a structure that was not found, is counted and not averaged."
+        + "A value that is not defined, such as a distance to a structure that was not found, is counted and not averaged"
+        + ("; who found a structure in fewer cases than another has no best distance." if lengths else ".")
     )
 
 

@@ -270,6 +270,13 @@ def test_who_misses_a_structure_does_not_lead_the_mean():
     assert [only(places, trainer=name, structure=MEAN).place for name in "AB"] == [1, 2]
 
 
+def test_who_misses_a_structure_in_a_case_has_no_best_distance():
+    """B's distance is smaller, of the one case of two in which it found anything."""
+    values = {"A": [[[4.0], [6.0]]], "B": [[[2.0], [np.nan]]], "C": [[[5.0], [7.0]]]}
+    found = summaries(scores(values, metric="hd95"), ["hd95"])
+    assert [best(found, found[0].setting, structure, "hd95") for structure in ("x", MEAN)] == ["A", "A"]
+
+
 def test_what_is_detectable_is_found_four_times_in_five():
     generator = np.random.default_rng(6)
     sd, n = 0.02, 20
