@@ -34,7 +34,7 @@ def test_the_page_is_what_the_script_makes(make):
     assert page.count("<!-- table: ") == page.count("<!-- end -->") >= 2
 
 
-COLUMNS = ("size", "trainer", "structure", "metric", "mean", "sd", "runs", "baseline", "difference", "in_words")
+COLUMNS = ("size", "trainer", "structure", "metric", "mean", "sd", "runs", "baseline", "difference", "in_words", "undefined")
 
 
 def _statistics(folder, rows):
@@ -50,23 +50,24 @@ def test_a_table_of_one_size_has_the_structures(make, tmp_path):
     _statistics(
         tmp_path,
         [
-            ("all", "Dice", "head", "dice", 0.8, 0.01, 3, "", "", ""),
-            ("all", "Dice", "tail", "dice", 0.6, "", 1, "", "", ""),
-            ("all", "Dice", "mean", "dice", 0.7, 0.02, 3, "", "", ""),
-            ("all", "Dice", "head", "hd95", "", "", 0, "", "", ""),
-            ("all", "Dice", "head", "iou", 0.5, 0.1, 3, "", "", ""),
-            ("all", "CE", "mean", "dice", 0.65, 0.01, 3, "Dice", -0.05, "worse over cases"),
+            ("all", "Dice", "head", "dice", 0.8, 0.01, 3, "", "", "", 0),
+            ("all", "Dice", "tail", "dice", 0.6, "", 1, "", "", "", 0),
+            ("all", "Dice", "mean", "dice", 0.7, 0.02, 3, "", "", "", 0),
+            ("all", "Dice", "head", "hd95", "", "", 0, "", "", "", 5),
+            ("all", "CE", "head", "hd95", 2.0, 0.5, 3, "", "", "", 4),
+            ("all", "Dice", "head", "iou", 0.5, 0.1, 3, "", "", "", 0),
+            ("all", "CE", "mean", "dice", 0.65, 0.01, 3, "Dice", -0.05, "worse over cases", 0),
         ],
     )
     lines = make.block("x", tmp_path).splitlines()
     assert lines[0].startswith("| trainer | runs | head Dice | tail Dice | mean Dice | head HD95 |")
     assert lines[2].startswith("| `Dice` | 3 | 0.800 ± 0.010 | 0.600 (1 of 3) | 0.700 ± 0.020 | – |")
-    assert lines[3].endswith("| -0.050, worse over cases |")
+    assert lines[3].endswith("| 2.00 ± 0.50 [4 undefined] | -0.050, worse over cases |")
     assert "by commit 0123456 on 2 cores (M; torch 2)" in lines[-1]
 
 
 def test_a_table_of_several_sizes_has_a_column_for_each(make, tmp_path):
-    rows = [(size, "Dice", name, "dice", 0.8, 0.01, 3, "", "", "") for size in ("all", 8) for name in ("a", "b", "mean")]
+    rows = [(size, "Dice", name, "dice", 0.8, 0.01, 3, "", "", "", 0) for size in ("all", 8) for name in ("a", "b", "mean")]
     _statistics(tmp_path, rows)
     lines = make.block("x", tmp_path).splitlines()
     assert lines[0] == "| trainer | all cases: mean Dice | 8 cases: mean Dice |"
