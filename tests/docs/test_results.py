@@ -62,7 +62,7 @@ def test_a_table_of_one_size_has_the_structures(make, tmp_path):
     lines = make.block("x", tmp_path).splitlines()
     assert lines[0].startswith("| trainer | runs | head Dice | tail Dice | mean Dice | head HD95 |")
     assert lines[2].startswith("| `Dice` | 3 | 0.800 ± 0.010 | 0.600 (1 of 3) | 0.700 ± 0.020 | – |")
-    assert lines[3].endswith("| 2.00 ± 0.50 [4 undefined] | -0.050, worse over cases |")
+    assert "| 2.00 ± 0.50 [4 undefined] |" in lines[3] and lines[3].endswith("| -0.050, worse over cases |")
     assert "by commit 0123456 on 2 cores (M; torch 2)" in lines[-1]
 
 
