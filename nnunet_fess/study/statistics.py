@@ -157,9 +157,10 @@ class Comparison:
             word = "better" if self.better else "worse"
             if self.runs < 2:
                 return f"{word} in this one run; whether another training would be, cannot be told"
+            cases = "the cases in which both are defined" if self.left_out else "cases"
             if self.p_runs_holm < ALPHA:
-                return f"{word}, over cases and over runs"
-            return f"{word} over cases; {self.runs} runs do not suffice to say it of another training"
+                return f"{word}, over {cases} and over runs"
+            return f"{word} over {cases}; {self.runs} runs do not suffice to say it of another training"
         if not self.low <= 0 <= self.high and math.isfinite(self.low):
             word = "better" if self.better else "worse"
             return f"perhaps {word}: the interval leaves out 0, but {self.cases} cases do not suffice for so many comparisons"
@@ -172,7 +173,8 @@ class Comparison:
             several = f" for {self.family} comparisons" if self.family > 1 else ""
             there = f"{self.cases} case{'s' * (self.cases != 1)} and {self.runs} run{'s' * (self.runs != 1)}"
             return f"cannot be told: {there} are too few{several} to see any difference for sure"
-        return f"cannot be told apart; a difference below {self.detectable:.2g} would not have been seen"
+        least = f"{self.detectable:.2g}" if self.detectable < 99.5 else f"{self.detectable:.0f}"
+        return f"cannot be told apart; a difference below {least} would not have been seen"
 
 
 @dataclass(frozen=True)

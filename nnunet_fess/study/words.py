@@ -69,7 +69,7 @@ def how_to_read(described: Described) -> str:
 
 def about_tests(against: Sequence[Comparison]) -> str:
     """What the tests are, and what so few cases and runs cannot say."""
-    few = [row for row in against if row.cases < 6]
+    few = [row for row in against if 0 < row.cases < 6]
     runs = {row.runs for row in against}
     text = (
         "Differences are the trainer's minus the baseline's, on the cases that both have. The interval is from 2000 bootstrap "
@@ -89,7 +89,8 @@ def about_tests(against: Sequence[Comparison]) -> str:
 
 
 def _listed(numbers: set[int]) -> str:
-    return " or ".join(map(str, sorted(numbers)))
+    *others, last = map(str, sorted(numbers))
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def made_on(runs: Sequence[Run]) -> str:

@@ -277,6 +277,21 @@ def test_who_misses_a_structure_in_a_case_has_no_best_distance():
     assert [best(found, found[0].setting, structure, "hd95") for structure in ("x", MEAN)] == ["A", "A"]
 
 
+def test_what_is_said_of_cases_is_of_those_that_both_have():
+    generator = np.random.default_rng(8)
+    values = {name: draw(generator, mean, run_sd=0.001)[..., None] for name, mean in (("A", 9.0), ("B", 2.0))}
+    values["B"][:, :3] = np.nan
+    row = only(comparisons(scores(values, metric="hd95"), ["hd95"], "A"), structure="x")
+    assert row.left_out == 3 and row.in_words == "better, over the cases in which both are defined and over runs"
+
+
+def test_large_lengths_are_said_in_digits():
+    generator = np.random.default_rng(9)
+    values = {name: generator.normal(900, 300, (3, 30, 1)) for name in "AB"}
+    row = only(comparisons(scores(values, metric="hd95"), ["hd95"], "A"), structure="x")
+    assert row.detectable > 100 and f"below {row.detectable:.0f} would" in row.in_words
+
+
 def test_what_is_detectable_is_found_four_times_in_five():
     generator = np.random.default_rng(6)
     sd, n = 0.02, 20
