@@ -169,8 +169,24 @@ class ComposedTrainer(nnUNetTrainer):
             distributed=self.is_ddp,
             epochs=self.num_epochs,
             epoch=lambda: trainer.current_epoch,
-            own_loss=lambda: own_loss,
+            own_loss=lambda: trainer._can_be_gathered(own_loss),
         )
+
+    def _can_be_gathered(self, own_loss: nn.Module) -> nn.Module:
+        """nnU-Net's own loss, unless its ranks would wait for each other: it gathers every patch's Dice sums as they are.
+
+        Raises:
+            NotSupported: unequal batches on several GPUs, with batch dice.
+        """
+        batch, ranks = self.configuration_manager.batch_size, dist.get_world_size() if self.is_ddp else 1
+        if self.configuration_manager.batch_dice and batch % ranks:
+            raise NotSupported(
+                "nnU-Net's own loss (DiceCE) with batch dice gathers the sums of every patch from all GPUs, and cannot where "
+                f"they have different numbers of patches. Found: a batch of {batch} on {ranks} GPUs. Take a batch that the "
+                "GPUs divide evenly (nnunet_fess plans --batch-size), another number of GPUs, or a region term of this "
+                "package, such as CWCD."
+            )
+        return own_loss
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """nnU-Net's switch, for networks that have it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import threading
+from contextlib import nullcontext
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -502,3 +503,16 @@ def test_splits_that_stay_broken_are_told(make_trainer, monkeypatch):
     file.write_text("[{")
     with pytest.raises(TrainingRefused, match=r"splits_final.json is no JSON: .* Delete it"):
         trainer.do_split()
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerDiceCE", "nnUNetTrainerFESSDiceCE", "nnUNetTrainerBoundaryDiceCE"])
+def test_nnunets_own_loss_is_refused_on_gpus_with_unequal_batches(make_trainer, monkeypatch, name):
+    """nnU-Net gathers (patches, classes) from every rank: unequal ones end in a crash of gloo, or in NCCL's silence."""
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    for batch, refused in ((3, True), (4, False)):
+        plans = tiny_plans(batch_size=batch)
+        plans["configurations"]["tiny"]["batch_dice"] = True
+        trainer = make_trainer(name, plans=plans)
+        trainer.is_ddp = True
+        with pytest.raises(NotImplementedError, match="a batch of 3 on 2 GPUs") if refused else nullcontext():
+            trainer._build_loss()
