@@ -82,6 +82,11 @@ class Patch:
         """Of the poison."""
         return self.seed % (self.batch * self.channels * math.prod(self.shape))
 
+    @property
+    def place_in_background(self) -> bool:
+        """Whether the poison is in the first channel."""
+        return self.place // math.prod(self.shape) % self.channels == 0
+
 
 @st.composite
 def patches(draw: st.DrawFn, axes: int | None) -> Patch:
@@ -125,7 +130,9 @@ def check(name: str, patch: Patch) -> None:
     valid = patch.valid(target)
     if value.isfinite():
         assert not gradient.masked_select(~valid).any(), "ignored voxels have no gradient"
-    counts = valid.expand_as(logits).reshape(-1)[patch.place]
+    counts = bool(valid.expand_as(logits).reshape(-1)[patch.place]) and not (
+        name == "FESSLoss released" and patch.kind == "labels" and patch.place_in_background
+    )  # the sigmoid of the foreground's channels: what the network says of the background is never read
     if poison is None or not counts:
         assert value.isfinite()
         assert value >= 0
@@ -151,11 +158,6 @@ def of(name: str) -> int | None:
 @given(data=st.data())
 def test_numbers(name, data):
     check(name, data.draw(patches(of(name))))
-
-
-NIGHTLY = (
-    settings.get_profile("thousand") if settings._current_profile == "thousand" else settings(max_examples=10_000, **CHECKS)
-)
 
 
 @pytest.mark.nightly
