@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "nnunet_fess demo",
         "Makes a phantom download in BraTS 2017's layout, converts and plans it, and compares\n"
         "losses on it in a study that leaves a report, with the commands a user would type,\n"
-        "each of which it shows. Takes some six minutes on two idle cores, and several times\n"
+        "each of which it shows. Takes four to six minutes on two idle cores, and several times\n"
         "that where other programs run. Stopped, it goes on where it was.",
     )
     parser.add_argument(
