@@ -10,6 +10,7 @@ from nnunet_fess.losses.cross_entropy import CrossEntropyLoss
 from nnunet_fess.losses.cwcd import CWCDLoss
 from nnunet_fess.losses.dice import DiceLoss
 from nnunet_fess.losses.dice_ce import DiceCELoss
+from nnunet_fess.losses.dice_cwce import DiceCWCELoss
 from nnunet_fess.losses.distance_weighted import DistanceWeightedCrossEntropyLoss
 from nnunet_fess.losses.feature.fess_contrastive import FESSContrastiveLoss, fess_contrastive_loss
 from nnunet_fess.losses.feature.nt_xent import nt_xent_loss
@@ -45,6 +46,7 @@ __all__ = [
     "ContourWeightedCrossEntropyLoss",
     "CrossEntropyLoss",
     "DiceCELoss",
+    "DiceCWCELoss",
     "DiceFocalLoss",
     "DiceLoss",
     "DiceTopKLoss",

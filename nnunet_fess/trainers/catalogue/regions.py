@@ -82,6 +82,13 @@ def cwcd(settings: Settings, host: Host) -> nn.Module:
     )
 
 
+def dice_cwce(settings: Settings, host: Host) -> nn.Module:
+    """Dice and contour-weighted cross entropy."""
+    from nnunet_fess.losses.dice_cwce import DiceCWCELoss
+
+    return DiceCWCELoss(contour_weight=settings.number("contour"), **_contour(settings, host), **host.dice)
+
+
 def generalized_dice(settings: Settings, host: Host) -> nn.Module:
     """Generalised Dice."""
     from nnunet_fess.losses.generalized_dice import GDLoss
@@ -185,4 +192,5 @@ TERMS = (
     RegionTerm("DiceFocal", "Dice + focal", dice_focal),
     RegionTerm("GDLFocal", "generalised Dice + focal", gdl_focal),
     RegionTerm("CCDice", "half Dice + cross entropy, half the same with every connected component counting alike", cc_dice),
+    RegionTerm("DiceCWCE", "Dice + contour-weighted cross entropy", dice_cwce, (CONTOUR, *_WIDTH)),
 )
