@@ -44,6 +44,16 @@ def _start(name: str, dataset: dict[str, Any] | None = None, network: type | Non
         trainer.on_train_start()
 
 
+def _on_two_gpus(name: str) -> None:
+    """A training's loss, of a batch of three patches on two GPUs; no process is started."""
+    plans = tiny_plans(batch_size=3) | {"continue_training": False}
+    plans["configurations"]["tiny"]["batch_dice"] = True
+    trainer = build(name)(plans=plans, configuration="tiny", fold=0, dataset_json=tiny_dataset(), device=torch.device("cpu"))
+    trainer.is_ddp = True
+    with mock.patch.object(torch.distributed, "get_world_size", lambda: 2):
+        trainer._build_loss()
+
+
 def _nine_regions() -> dict[str, Any]:
     regions = {f"part{i}": [i, 10] for i in range(1, 10)}
     return tiny_dataset() | {"labels": {"background": 0, **regions}, "regions_class_order": list(range(1, 10))}
@@ -64,5 +74,9 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
         )
         for feature in ("SupCon", "PixelCon", "Prototypes")
     },
+    "DiceCE with batch dice, on GPUs that cannot share the batch evenly": (
+        lambda: _on_two_gpus("nnUNetTrainerDiceCE"),
+        "cannot where they have different numbers of patches",
+    ),
     "`_bf16`, not on a CPU": (lambda: _start("nnUNetTrainerCE_bf16", device="cuda"), "_bf16 is for trainings with -device cpu"),
 }
