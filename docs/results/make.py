@@ -168,11 +168,11 @@ def table(rows: Sequence[Row]) -> str:
     if len(sizes) > 1:
         shown = [(size, _MEAN if len(structures) > 1 else structures[0]) for size in sizes]
     metrics = [metric for metric in _SHOWN if any(row.metric == metric for row in rows)]
-    against = len(sizes) == 1 and any(row.against for row in rows)
+    compared = [size for size in sizes if any(row.against for row in rows if row.size == size)]
     columns = ["trainer", "runs"] if len(sizes) == 1 else ["trainer"]
     for metric in metrics:
         columns += [f"{_cases(size) if len(sizes) > 1 else ''}{structure} {_SHOWN[metric][0]}" for size, structure in shown]
-    columns += ["mean Dice against the baseline"] if against else []
+    columns += [f"{_cases(size) if len(sizes) > 1 else ''}mean Dice against the baseline" for size in compared]
     lines = [columns, ["---"] * len(columns)]
     for trainer in dict.fromkeys(row.trainer for row in rows):
         line = [f"`{trainer}`"]
@@ -180,8 +180,9 @@ def table(rows: Sequence[Row]) -> str:
             line.append(str(max(row.runs for row in rows if row.trainer == trainer)))
         for metric in metrics:
             line += [_cell(found.get((size, trainer, structure, metric)), len(sizes) > 1) for size, structure in shown]
-        if against:
-            line.append(next((row.against for row in rows if row.trainer == trainer and row.against), ""))
+        for size in compared:
+            said = (row.against for row in rows if (row.size, row.trainer) == (size, trainer) and row.against)
+            line.append(next(said, ""))
         lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -74,6 +74,20 @@ def test_a_table_of_several_sizes_has_a_column_for_each(make, tmp_path):
     assert lines[2] == "| `Dice` | 0.800 ± 0.010 (3 runs) | 0.800 ± 0.010 (3 runs) |"
 
 
+def test_a_table_of_several_sizes_says_of_each_how_it_compares(make, tmp_path):
+    rows = []
+    for size, dice, difference in ((6, 0.6, 0.1), (14, 0.4, -0.1)):
+        words = "better over cases" if difference > 0 else "worse over cases"
+        for name in ("a", "b", "mean"):
+            rows.append((size, "CE", name, "dice", 0.5, 0.01, 3, "", "", "", 0))
+            rows.append((size, "Dice", name, "dice", dice, 0.01, 3, "CE", difference, words, 0))
+    _statistics(tmp_path, rows)
+    lines = make.block("x", tmp_path).splitlines()
+    assert lines[0].endswith("| 6 cases: mean Dice against the baseline | 14 cases: mean Dice against the baseline |")
+    assert lines[2].endswith("|  |  |")
+    assert lines[3].endswith("| +0.100, better over cases | -0.100, worse over cases |")
+
+
 def test_runs_of_before_there_were_studies_are_said_to_be_that(make, tmp_path):
     runs = {
         "CE 0:0": {"dice": {"a": 0.5, "b": 0.0}, "hd95": {"a": 2.0, "b": 4.0}},
