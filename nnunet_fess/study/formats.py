@@ -21,20 +21,8 @@ def statistics_csv(summary: Sequence[Summary], against: Sequence[Comparison], pl
     ranked = {(row.setting, row.trainer, row.structure, row.metric): row for row in places}
     of_summary = ("mean", "sd", "sem", "low", "high", "runs", "cases", "undefined")
     of_comparison = (
-        *(
-            "baseline",
-            "difference",
-            "low",
-            "high",
-            "cases",
-            "p_cases",
-            "p_cases_holm",
-            "rank_biserial",
-            "d_z",
-            "runs",
-            "p_runs",
-        ),
-        *("p_runs_holm", "detectable", "left_out", "in_words"),
+        *("baseline", "difference", "low", "high", "cases", "p_cases", "p_cases_holm", "rank_biserial", "d_z"),
+        *("runs", "sd_runs", "p_runs", "p_runs_holm", "detectable", "left_out", "in_words"),
     )
     of_rank = ("place", "mean_rank", "low", "high", "first")
     text = io.StringIO()

@@ -110,6 +110,7 @@ class Comparison:
         rank_biserial: -1 … 1; how much larger the positive signed ranks are than the negative ones.
         d_z: mean / standard deviation of the cases' differences.
         runs: paired ones.
+        sd_runs: standard deviation of their differences, NaN of fewer than two; what `runs_needed` plans a next study with.
         p_runs: paired t test over runs; NaN of fewer than two.
         p_runs_holm: after Holm.
         detectable: the smallest difference that would have been found with a power of 0.8 after Holm, by cases or by runs,
@@ -131,6 +132,7 @@ class Comparison:
     rank_biserial: float
     d_z: float
     runs: int
+    sd_runs: float
     p_runs: float
     detectable: float
     left_out: int
@@ -509,6 +511,7 @@ def _comparisons(
             rank_biserial=_rank_biserial(differences),
             d_z=_d_z(differences),
             runs=len(by_run),
+            sd_runs=float(by_run.std(ddof=1)) if len(by_run) > 1 else math.nan,
             p_runs=_t_test(by_run),
             detectable=max(detectable, default=math.nan),
             left_out=sum(int((~defined[columns]).sum()) for defined in paired.values()),

@@ -11,6 +11,7 @@ run at once. The answer is a line with the list of exit codes.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import multiprocessing
 import os
@@ -108,6 +109,7 @@ def main() -> None:
     found = commands()
     recursive_find_trainer_class_by_name("nnUNetTrainerFESS")  # nnU-Net imports all that it has on the way
     torch.set_num_threads(1)
+    gc.freeze()  # a collection in a child would otherwise write to, hence copy, every object that it shares with this process
     multiprocessing.cpu_count = lambda: 1  # what nnU-Net gives torch as its number of threads
     context = multiprocessing.get_context
     multiprocessing.get_context = lambda method=None: context("fork" if method == "spawn" else method)

@@ -77,6 +77,7 @@ def test_tests_over_cases_and_runs_are_scipys():
         p.append(stats.wilcoxon(apart).pvalue)
         assert row.p_cases == pytest.approx(p[-1])
         assert row.p_runs == pytest.approx(stats.ttest_rel(x.mean(1), a.mean(1)).pvalue)
+        assert row.sd_runs == pytest.approx((x - a).mean(1).std(ddof=1))
         assert row.difference == pytest.approx(apart.mean())
         assert row.d_z == pytest.approx(apart.mean() / apart.std(ddof=1))
         order = stats.rankdata(abs(apart))
@@ -191,7 +192,7 @@ def test_one_run_is_one_run():
     row = only(comparisons(scores(values), ["dice"], "A"), structure="x")
     assert row.told_apart and row.better
     assert row.in_words == "better in this one run; whether another training would be, cannot be told"
-    assert math.isnan(row.p_runs)
+    assert math.isnan(row.p_runs) and math.isnan(row.sd_runs)
 
 
 def test_of_a_length_less_is_better():
