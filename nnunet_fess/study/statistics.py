@@ -6,15 +6,17 @@ structure, and of the mean over the structures (nnU-Net's foreground mean: of th
 - mean ± standard deviation over runs, and its standard error;
 - an interval (95 %) from 2000 bootstrap samples that draw cases *and* runs with replacement: both are samples of what could
   have been. Trainers that have the same seeds are paired by them, here as in the test over runs;
-- against the baseline, paired: over cases, whose differences are first averaged over runs (Wilcoxon's signed-rank test), and
-  over runs (paired t test of their means). The first asks whether these trainings differ on other cases, the second whether
-  other trainings would differ;
+- against the baseline, paired by seed (by draw and fold where the seeds are others): over cases, whose differences are
+  averaged over runs (Wilcoxon's signed-rank test), and over runs (paired t test of their means). The first asks whether these
+  trainings differ on other cases, the second whether other trainings would differ;
 - p values after Holm: a family is all trainers, training sizes and plans of one metric and structure;
 - effect sizes: matched-pairs rank-biserial correlation, and Cohen's d_z;
 - the smallest difference that would have been found with a power of 0.8, whatever the rest of its family (at α / their number,
   Holm's first step): where it is larger than what matters, to have found no difference means nothing.
 
-What is undefined (NaN, see `nnunet_fess.study.metrics`) is left out where it stands, from both of a pair, and counted.
+What is undefined (NaN, see `nnunet_fess.study.metrics`) is left out where it stands, from both of a pair, and counted. Ranks
+know better where another trainer has a value: who predicted nothing where nothing is has the best overlap, and who missed a
+structure comes after everybody who found it.
 
 Sources: Wilcoxon 1945; Holm 1979; Kerby 2014 (rank-biserial); Davison & Hinkley 1997, section 3.8 (nested resampling); ranks
 and their stability: Wiesenfarth et al. 2021 (challengeR).
@@ -40,6 +42,9 @@ MEAN = "mean"  # the name of the mean over structures, where a structure's name 
 ALPHA, POWER = 0.05, 0.8
 _SAMPLES = 2000
 _UNBOUNDED = (*LENGTHS, "lesion_fp")  # the others are between 0 and 1
+# Undefined in one trainer's prediction and 0 in another's: the structure is not in the image, and the first is right.
+_RIGHTLY_NOTHING = ("dice", "iou", "nsd")
+_DECIMALS = 12  # of scores; what is beyond them is rounding, which is no variation and breaks no tie
 Values = NDArray[np.float64]
 
 
@@ -390,13 +395,15 @@ class _Bootstrap:
         """Whose case it is."""
         return self.patients.get(case, case)
 
-    def means(self, trainer: str, metric: str, counted: Mapping[tuple[Slot, str], NDArray[np.bool_]] | None = None) -> Values:
+    def means(
+        self, trainer: str, metric: str, counted: Mapping[tuple[Slot, int | None, str], NDArray[np.bool_]] | None = None
+    ) -> Values:
         """The structures' means in each of the samples, (samples, structures).
 
         Args:
             trainer: whose.
             metric: which.
-            counted: (slot, case) → which structures count; None: those that are defined.
+            counted: (slot, seed, case) → which structures count; None: those that are defined.
         """
         if counted is None and (trainer, metric) in self._known:
             return self._known[trainer, metric]
@@ -414,7 +421,7 @@ class _Bootstrap:
                 counts = np.isfinite(values)
                 if counted is not None:
                     nothing = np.zeros(width, bool)
-                    counts &= np.stack([counted.get((slot, case), nothing) for case in run.rows])
+                    counts &= np.stack([counted.get((slot, run.seed, case), nothing) for case in run.rows])
                 total += here @ np.where(counts, values, 0)
                 weight += here @ counts.astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -481,20 +488,33 @@ def _comparisons(
     family: int,
 ) -> Iterator[Comparison]:
     table = samples.table
-    ours, theirs = (_by_case(table.runs[name], metric) for name in (trainer, baseline))
-    apart = {key: ours[key] - theirs[key] for key in sorted(ours.keys() & theirs.keys())}
-    paired = {key: np.isfinite(values) for key, values in apart.items()}
+    pairs = _pairs(table.runs[trainer], table.runs[baseline], metric)
+    apart = [(case, values) for pair in pairs for case, values in pair.apart.items()]
+    paired = {
+        (run.slot, run.seed, case): np.isfinite(values)
+        for pair in pairs
+        for case, values in pair.apart.items()
+        for run in (*pair.ours, *pair.theirs)
+    }
     # Where both have everything, which is the rule, the samples of the trainers by themselves do.
-    complete = ours.keys() == theirs.keys() and all(defined.all() for defined in paired.values())
+    everything = {
+        (run.slot, run.seed, case)
+        for name in (trainer, baseline)
+        for run in table.runs[name]
+        if metric in run.values
+        for case in run.rows
+    }
+    complete = paired.keys() == everything and all(defined.all() for defined in paired.values())
     drawn = [samples.means(name, metric, None if complete else paired) for name in (trainer, baseline)]
     for structure in structures:
         columns = table.columns(structure)
         per_patient: dict[str, list[float]] = {}
-        for (slot, case), values in apart.items():
-            if paired[slot, case][columns].any():
+        for case, values in apart:
+            if np.isfinite(values[columns]).any():
                 per_patient.setdefault(samples.patient(case), []).append(float(_nanmean(values[columns])))
-        differences = np.array([float(np.mean(per_patient[patient])) for patient in sorted(per_patient)])
-        by_run = np.array(_run_differences(table, trainer, baseline, metric, columns))
+        differences = np.array([float(np.mean(per_patient[patient])) for patient in sorted(per_patient)]).round(_DECIMALS)
+        of_runs = [_run_mean(np.stack([*pair.apart.values()])[:, columns]) for pair in pairs if pair.apart]
+        by_run = np.array([value for value in of_runs if math.isfinite(value)]).round(_DECIMALS)
         low, high = _interval(_nanmean(drawn[0][:, columns], 1) - _nanmean(drawn[1][:, columns], 1))
         detectable = [value for value in (_detectable(each, family) for each in (differences, by_run)) if math.isfinite(value)]
         yield Comparison(
@@ -503,7 +523,7 @@ def _comparisons(
             baseline,
             structure,
             metric,
-            difference=_run_mean(np.stack(list(apart.values()))[:, columns]) if apart else math.nan,
+            difference=_run_mean(np.stack([values for _, values in apart])[:, columns]) if apart else math.nan,
             low=low,
             high=high,
             cases=len(differences),
@@ -511,46 +531,61 @@ def _comparisons(
             rank_biserial=_rank_biserial(differences),
             d_z=_d_z(differences),
             runs=len(by_run),
-            sd_runs=float(by_run.std(ddof=1)) if len(by_run) > 1 else math.nan,
+            sd_runs=_sd(by_run),
             p_runs=_t_test(by_run),
             detectable=max(detectable, default=math.nan),
-            left_out=sum(int((~defined[columns]).sum()) for defined in paired.values()),
+            left_out=sum(int(np.isnan(values[columns]).sum()) for _, values in apart),
             family=family,
         )
 
 
-def _by_case(runs: Sequence[_Run], metric: str) -> dict[tuple[Slot, str], Values]:
-    """(slot, case) → the structures' values, mean over the slot's seeds."""
-    gathered: dict[tuple[Slot, str], list[Values]] = {}
-    for run in runs:
-        if metric in run.values:
-            for case, row in run.rows.items():
-                gathered.setdefault((run.slot, case), []).append(run.values[metric][row])
-    return {key: _nanmean(np.stack(values), 0) for key, values in gathered.items()}
+@dataclass(frozen=True)
+class _Pair:
+    """Runs that are compared: two of one seed, or all of a slot.
+
+    Attributes:
+        ours, theirs: the runs.
+        apart: case → the structures' differences (of means over the runs), undefined where one of the runs' values is.
+    """
+
+    ours: Sequence[_Run]
+    theirs: Sequence[_Run]
+    apart: Mapping[str, Values]
+
+    @classmethod
+    def of(cls, ours: Sequence[_Run], theirs: Sequence[_Run], metric: str) -> _Pair:
+        """Compare them."""
+
+        def mean(runs: Sequence[_Run], case: str) -> Values:
+            return np.asarray(np.mean([run.values[metric][run.rows[case]] for run in runs], 0))
+
+        cases = [case for case in ours[0].rows if all(case in run.rows for run in (*ours, *theirs))]
+        return cls(ours, theirs, {case: mean(ours, case) - mean(theirs, case) for case in cases})
 
 
-def _run_differences(table: _Table, trainer: str, baseline: str, metric: str, columns: list[int]) -> list[float]:
-    """Of the runs, each over what both of a pair have: by slot and seed where both have the same seeds there, else by slot."""
+def _pairs(ours: Sequence[_Run], theirs: Sequence[_Run], metric: str) -> list[_Pair]:
+    """By slot and seed where both have the same seeds there, else by slot."""
     by_slot: list[dict[Slot, dict[int | None, _Run]]] = []
-    for name in (trainer, baseline):
+    for runs in (ours, theirs):
         found: dict[Slot, dict[int | None, _Run]] = {}
-        for run in table.runs[name]:
+        for run in runs:
             if metric in run.values:
                 found.setdefault(run.slot, {})[run.seed] = run
         by_slot.append(found)
-    pairs: list[tuple[Sequence[_Run], Sequence[_Run]]] = []
+    pairs = []
     for slot in sorted(by_slot[0].keys() & by_slot[1].keys()):
-        ours, theirs = by_slot[0][slot], by_slot[1][slot]
-        if ours.keys() == theirs.keys():
-            pairs += [([ours[seed]], [theirs[seed]]) for seed in ours]
+        one, other = by_slot[0][slot], by_slot[1][slot]
+        if one.keys() == other.keys():
+            pairs += [_Pair.of([one[seed]], [other[seed]], metric) for seed in one]
         else:
-            pairs.append(([*ours.values()], [*theirs.values()]))
-    differences = []
-    for pair in pairs:
-        one, other = (_by_case(runs, metric) for runs in pair)
-        apart = [(one[key] - other[key])[columns] for key in one if key in other]
-        differences.append(_run_mean(np.stack(apart)) if apart else math.nan)
-    return [difference for difference in differences if math.isfinite(difference)]
+            pairs.append(_Pair.of([*one.values()], [*other.values()], metric))
+    return pairs
+
+
+def _sd(differences: Values) -> float:
+    if len(differences) < 2:
+        return math.nan
+    return float(differences.std(ddof=1)) if np.ptp(differences) else 0.0  # the mean's rounding is no spread
 
 
 def _wilcoxon(differences: Values) -> float:
@@ -580,7 +615,7 @@ def _rank_biserial(differences: Values) -> float:
 def _d_z(differences: Values) -> float:
     if len(differences) < 2 or np.ptp(differences) == 0:
         return math.nan
-    return float(differences.mean() / differences.std(ddof=1))
+    return float(differences.mean() / _sd(differences))
 
 
 def _detectable(differences: Values, family: int) -> float:
@@ -589,7 +624,7 @@ def _detectable(differences: Values, family: int) -> float:
     if n < 2:
         return math.nan
     quantiles = stats.t.ppf(1 - ALPHA / family / 2, n - 1) + stats.t.ppf(POWER, n - 1)
-    return float(quantiles * differences.std(ddof=1) / math.sqrt(n))
+    return float(quantiles * _sd(differences) / math.sqrt(n))
 
 
 def _holm(found: Sequence[Comparison]) -> list[Comparison]:
@@ -620,30 +655,39 @@ def _corrected(p: Sequence[float]) -> Values:
 
 def _ranks(setting: Setting, table: _Table, structure: str, metric: str, seed: int, patients: Mapping[str, str]) -> list[Rank]:
     columns = table.columns(structure)
-    by_key: dict[tuple[Slot, str], dict[str, Values]] = {}
+    by_key: dict[tuple[Slot, str], dict[str, list[Values]]] = {}
     for trainer, runs in table.runs.items():
-        for key, found in _by_case(runs, metric).items():
-            by_key.setdefault(key, {})[trainer] = found[columns]
-    scores: dict[str, dict[str, list[float]]] = {}
+        for run in runs:
+            if metric in run.values:
+                for case, row in run.rows.items():
+                    found = by_key.setdefault((run.slot, case), {}).setdefault(trainer, [])
+                    found.append(run.values[metric][row, columns])
+    # patient → trainer → what was asked of it, NaN where it has no answer
+    answers: dict[str, dict[str, list[Values]]] = {}
     for (_, case), of_trainers in by_key.items():
         # who lacks a structure that another one has does not get away with the mean of the rest
-        asked = np.isfinite(np.stack([*of_trainers.values()])).any(0)
-        for trainer, found in of_trainers.items():
-            score = float(found[asked].mean()) if asked.any() else math.nan
-            scores.setdefault(patients.get(case, case), {}).setdefault(trainer, []).append(score)
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    # An undefined score is the worst: a structure that was not found has no distance.
-    worst = math.inf
-    rows = [
-        [sign * float(_nanmean(np.array(row.get(trainer, [math.nan])))) for trainer in table.trainers]
-        for row in scores.values()
-    ]
-    values = np.array(rows, float)
-    values = np.where(np.isnan(values), worst, values)
-    values = values[np.isfinite(values).any(1)]  # cases in which nobody has a value rank nobody
-    if not len(values):
+        everyones = np.concatenate([*of_trainers.values()])
+        asked = np.isfinite(everyones).any(0)
+        absent = np.nan_to_num(everyones[:, asked]).max(0) == 0 if metric in _RIGHTLY_NOTHING else False
+        if asked.any():
+            for trainer, rows in of_trainers.items():
+                answer = np.stack(rows)[:, asked]
+                answer = np.where(np.isnan(answer) & absent, 1.0, answer)
+                answers.setdefault(patients.get(case, case), {}).setdefault(trainer, []).append(answer)
+    if not answers:
         return []
-    by_case = stats.rankdata(values, axis=1)
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+
+    def key(given: Sequence[Values]) -> tuple[float, float]:
+        """First how much is missing, then what there is: a structure that was not found has no distance."""
+        if not given:
+            return 1.0, 0.0
+        missing = np.concatenate([np.isnan(answer).ravel() for answer in given]).mean()
+        score = _nanmean(np.array([_nanmean(answer) for answer in given]))
+        return round(float(missing), _DECIMALS), round(sign * float(score), _DECIMALS) if np.isfinite(score) else 0.0
+
+    keys = [[key(of_patient.get(trainer, [])) for trainer in table.trainers] for of_patient in answers.values()]
+    by_case = np.array([stats.rankdata([sorted(set(row)).index(one) for one in row]) for row in keys])
     drawn = np.random.default_rng(seed).multinomial(len(by_case), np.full(len(by_case), 1 / len(by_case)), _SAMPLES)
     sampled = stats.rankdata(np.round(drawn @ by_case / len(by_case), 12), axis=1)
     leads = sampled == sampled.min(1, keepdims=True)

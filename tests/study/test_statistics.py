@@ -283,7 +283,7 @@ def test_what_is_said_of_cases_is_of_those_that_both_have():
     values = {name: draw(generator, mean, run_sd=0.001)[..., None] for name, mean in (("A", 9.0), ("B", 2.0))}
     values["B"][:, :3] = np.nan
     row = only(comparisons(scores(values, metric="hd95"), ["hd95"], "A"), structure="x")
-    assert row.left_out == 3 and row.in_words == "better, over the cases in which both are defined and over runs"
+    assert row.left_out == 9 and row.in_words == "better, over the cases in which both are defined and over runs"
 
 
 def test_large_lengths_are_said_in_digits():
@@ -369,3 +369,55 @@ def test_holm_is_statsmodels_of_what_was_tested(p):
     assert np.isnan(adjusted).tolist() == [math.isnan(value) for value in p]
     expected = multipletests(tested, method="holm")[1] if tested else []
     assert np.allclose(adjusted[~np.isnan(adjusted)], expected, rtol=1e-12)
+
+
+def by_seed(values, metric="hd95"):
+    """{trainer: {case: values of the seeds}} as `scores` takes it."""
+    return scores({name: np.array([*cases.values()], float).T[..., None] for name, cases in values.items()}, metric=metric)
+
+
+def test_seeds_are_paired_before_they_are_averaged():
+    """Of case 0 A found the structure with one seed only: B's other seed, a hard one, must not count against B."""
+    values = {"A": {"0": (3.0, np.nan), "1": (5.0, 5.0)}, "B": {"0": (4.0, 40.0), "1": (6.0, 6.0)}}
+    row = only(comparisons(by_seed(values), ["hd95"], "A"), structure="x")
+    assert (row.difference, row.low, row.high) == pytest.approx((1, 1, 1))
+    assert (row.left_out, row.cases, row.runs) == (1, 2, 2)
+    # The other way round, where the mean of what is defined would turn the sign.
+    row = only(comparisons(by_seed(values), ["hd95"], "B"), structure="x")
+    assert (row.difference, row.low, row.high) == pytest.approx((-1, -1, -1)) and row.better
+
+
+def test_seeds_that_cannot_be_paired_are_averaged_where_all_are_defined():
+    cases = by_seed({"A": {"0": (3.0, np.nan), "1": (5.0, 7.0)}, "B": {"0": (4.0, 40.0), "1": (6.0, 8.0)}})
+    cases = [replace(case, seed=case.seed + 7) if case.trainer == "B" else case for case in cases]
+    row = only(comparisons(cases, ["hd95"], "A"), structure="x")
+    assert (row.difference, row.left_out, row.cases, row.runs) == (1, 1, 1, 1)
+    assert (row.low, row.high) != (1, 1)  # the seeds are drawn apart
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.3, 1e-5])
+def test_rounding_is_no_variation(shift):
+    """0.7 + 0.1 and 0.9 + 0.1 are both 0.1 larger, though not to the last bit."""
+    a = np.random.default_rng(0).uniform(0.1, 0.6, (3, 20, 1))
+    row = only(comparisons(scores({"A": a, "B": a + shift}), ["dice"], "A"), structure="x")
+    assert math.isnan(row.p_runs) and math.isnan(row.d_z) and row.detectable == 0
+    assert row.p_cases == stats.wilcoxon(np.full(20, shift)).pvalue
+
+
+def test_who_rightly_predicts_nothing_has_the_best_overlap():
+    """A predicts nothing where nothing is, which is undefined; B predicts something, which is a Dice of 0."""
+    values = {"A": {"0": (np.nan,), "1": (0.8,)}, "B": {"0": (0.0,), "1": (0.8,)}}
+    assert [only(ranks(by_seed(values, "dice"), ["dice"]), trainer=name, structure="x").mean_rank for name in "AB"] == [
+        1.25,
+        1.75,
+    ]
+
+
+def test_who_misses_more_often_comes_later_whatever_its_distance():
+    """With one of two seeds B found nothing; the smaller distance of the other does not make up for it."""
+    values = {"A": {"0": (4.0, 4.0)}, "B": {"0": (1.0, np.nan)}, "C": {"0": (np.nan, np.nan)}}
+    found = ranks(by_seed(values), ["hd95"])
+    assert [only(found, trainer=name, structure="x").place for name in "ABC"] == [1, 2, 3]
+    values = {"A": {"0": (4.0,), "1": (4.0,)}, "B": {"0": (1.0,), "1": (np.nan,)}}
+    found = ranks(by_seed(values), ["hd95"], patients={"case000": "one", "case001": "one"})
+    assert [only(found, trainer=name, structure="x").place for name in "AB"] == [1, 2]
