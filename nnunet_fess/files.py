@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,23 @@ from nnunet_fess.errors import UserError
 PARTIAL = ".part"
 
 
+_WRITERS = 32  # of one file at once, before another one's part has no name that can be taken over
+
+
 def partial_of(path: Path) -> Path:
     """Where a file is written until it is whole, hidden beside it; a kill may leave it, the next writer takes it over."""
     return path.with_name(f".{path.name}{PARTIAL}")
 
 
+def _other_partial_of(path: Path, which: str) -> Path:
+    """The same for who finds the usual one taken."""
+    return path.with_name(f".{path.name}.other-{which}{PARTIAL}")
+
+
 def remove_partials(path: Path) -> None:
     """Remove what kills have left of a file that nobody writes at this moment."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}*{PARTIAL}"):
+    others = path.parent.glob(_other_partial_of(path.with_name(glob.escape(path.name)), "*").name)
+    for left in (partial_of(path), *others):
         left.unlink(missing_ok=True)
 
 
@@ -51,7 +62,7 @@ def whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     path = Path(path)
     unfinished = partial_of(path)
     try:
-        with _claimed(unfinished) as unfinished:
+        with _claimed(path) as unfinished:
             yield unfinished
             if durable:
                 _flush(unfinished)
@@ -147,14 +158,18 @@ def is_held(lock: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def _claimed(usual: Path) -> Iterator[Path]:
-    """A file to write into that no other process writes into: the usual one, or one of our own where somebody may be at that.
+def _claimed(path: Path) -> Iterator[Path]:
+    """A part to write into that no other process writes into; removed if the block fails.
 
-    A lock tells, which the system takes from a process that is killed. Where there are no locks every file is one of our own,
-    and what a kill leaves of it stays. Removed if the block fails.
+    A lock tells, which the system takes from a process that is killed. Where there are no locks every part has a name of its
+    own, and what a kill leaves of it stays.
     """
+    usual = (partial_of(path), *(_other_partial_of(path, str(number)) for number in range(1, _WRITERS)))
     with contextlib.ExitStack() as held:
-        ours = usual if _locked(usual, held) else usual.with_name(f"{usual.stem}.{secrets.token_hex(4)}{PARTIAL}")
+        try:
+            ours = next(part for part in usual if _locked(part, held))
+        except (NotImplementedError, StopIteration):
+            ours = _other_partial_of(path, secrets.token_hex(8))
         try:
             yield ours
         except BaseException:
@@ -163,25 +178,44 @@ def _claimed(usual: Path) -> Iterator[Path]:
             raise
 
 
+# What may stand in a part's place and is none: another user's file, a link, a folder, a pipe nobody reads.
+_TAKEN = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+
+
 def _locked(path: Path, held: contextlib.ExitStack) -> bool:
-    """Lock a file, made if need be, for as long as the stack is there; whether nobody else can have it."""
+    """Lock a part, made if need be and emptied, for as long as the stack is there; whether nobody else can have it.
+
+    Raises:
+        NotImplementedError: there are no locks here.
+    """
     if os.name != "posix":  # Windows gives a file that is open no other name
-        return False
+        raise NotImplementedError
     import fcntl
 
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in _TAKEN and os.path.lexists(path):
+            return False
+        raise
     held.callback(os.close, descriptor)
+    opened = os.fstat(descriptor)
+    if not stat.S_ISREG(opened.st_mode) or opened.st_nlink > 1:  # a pipe, or a file that has another name, too
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
+    except OSError as error:  # a file system without locks
         path.unlink(missing_ok=True)
-        return False
+        raise NotImplementedError from error
     try:  # whoever had it may have finished since we opened it, and given the file its later name
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        if not os.path.samestat(opened, path.lstat()):
+            return False
     except FileNotFoundError:
         return False
+    os.ftruncate(descriptor, 0)
+    return True
 
 
 def _flush(path: Path) -> None:

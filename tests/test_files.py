@@ -158,3 +158,89 @@ def test_a_failure_names_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         files.write_text(tmp_path / "missing" / "a.txt", "x")
     assert caught.value.filename == str(tmp_path / "missing" / "a.txt")
+
+
+def _in_its_place(kind, part, target):
+    target.write_text("precious")
+    if kind == "symbolic link":
+        part.symlink_to(target)
+    elif kind == "hard link":
+        part.hardlink_to(target)
+    elif kind == "pipe":
+        os.mkfifo(part)
+    elif kind == "folder":
+        part.mkdir()
+    else:
+        part.symlink_to(part)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "pipe", "folder", "link to itself"])
+def test_what_stands_in_a_parts_place_is_not_written_through(tmp_path, kind):
+    part = files.partial_of(tmp_path / "a.txt")
+    _in_its_place(kind, part, tmp_path / "other")
+    files.write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert not (tmp_path / "a.txt").is_symlink() and (tmp_path / "a.txt").stat().st_nlink == 1
+    assert (tmp_path / "other").read_text() == "precious"
+    assert os.path.lexists(part) and len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX's locks")
+def test_another_users_part_is_no_obstacle(tmp_path, monkeypatch):
+    part = files.partial_of(tmp_path / "a.txt")
+    part.write_text("theirs")
+    real = os.open
+
+    def refusing(path, *args, **kwargs):
+        if str(path) == str(part):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refusing)
+    files.write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new" and part.read_text() == "theirs"
+
+
+def test_a_folder_that_may_not_be_written_to_is_told(tmp_path, monkeypatch):
+    def refusing(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refusing)
+    with pytest.raises(PermissionError) as caught, files.whole(tmp_path / "a.txt"):
+        pass
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX's locks")
+def test_a_part_that_is_taken_over_is_empty(tmp_path):
+    files.partial_of(tmp_path / "a.txt").write_text("left by a kill")
+    with files.whole(tmp_path / "a.txt") as unfinished, unfinished.open("a") as file:
+        file.write("new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_kills_beside_another_writer_do_not_pile_up(tmp_path):
+    target = tmp_path / "a.txt"
+    code = (
+        "import os, signal, sys; from nnunet_fess import files\n"
+        "with files.whole(sys.argv[1]) as part: part.write_text('n'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with files.whole(target) as ours:
+        ours.write_text("ours")
+        for _ in range(3):
+            subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+        assert len(list(tmp_path.iterdir())) == 2
+    assert target.read_text() == "ours"
+    files.remove_partials(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_only_parts_of_the_file_itself_are_removed(tmp_path):
+    names = ["a", "a.txt", "a[1].txt", "a.txt.b"]
+    for name in names:
+        files.partial_of(tmp_path / name).write_text("part")
+    files.remove_partials(tmp_path / "a.txt")
+    files.remove_partials(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.txt.b.part", ".a[1].txt.part"]

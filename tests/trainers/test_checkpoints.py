@@ -174,7 +174,7 @@ def test_unfinished_files_are_removed_and_nothing_else(tmp_path):
     for name in checkpoints.NAMES:
         (tmp_path / name).touch()
         partial_of(tmp_path / name).touch()
-        (tmp_path / f".{name}.0123abcd.part").touch()
+        (tmp_path / f".{name}.other-0123abcd.part").touch()
         (tmp_path / f"{name}.partial").touch()
     (tmp_path / "notes.partial").touch()
     checkpoints.tidy(tmp_path)
