@@ -173,6 +173,9 @@ def _dataset(file: StudyFile, dataset: int | str, plans: str, found: Found) -> N
         )
     found.fine.append(f"{data.name}: training sets of {', '.join(map(str, sizes))} cases, {cases}")
     found.fine += [f"{data.name}: to be done first: {' '.join(command)}" for _, command in todo]
+    if wrong := data.wrong_patients():
+        found.mistakes += wrong
+        return
     if data.splits.appended:
         found.fine.append(f"{data.name}: training sets will be appended to {SPLITS}")
     drawn = any(subset.size != "all" for subset in numbers)

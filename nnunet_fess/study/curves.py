@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -45,17 +47,19 @@ def training_curves(fold: Path) -> dict[str, Curve]:
 
 
 def component_curves(fold: Path) -> dict[str, Curve]:
-    """The parts of our trainers' losses by epoch; of other trainers nothing."""
+    """The parts of our trainers' losses by epoch; of other trainers, and of what is damaged, nothing."""
     path = fold / COMPONENTS
     if not path.is_file():
         return {}
     found: dict[str, dict[int, float]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            epoch = int(float(row.pop("epoch")))
-            for name, text in row.items():
-                if text:
-                    found.setdefault(name, {})[epoch] = _number(text)
+    text = path.read_text("utf-8", errors="replace")
+    with contextlib.suppress(csv.Error):  # what comes before it can be read
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            epoch = _number(row.pop("epoch", None) or "")
+            if epoch.is_integer():
+                for name, value in row.items():
+                    if name and value:
+                        found.setdefault(name, {})[int(epoch)] = _number(value)
     return dict(found)
 
 

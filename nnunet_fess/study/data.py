@@ -255,6 +255,17 @@ class Data:
                     wrong[self._at(key, error, position) if of_size else self._at("dataset", error)] = None
         return list(wrong)
 
+    def wrong_patients(self) -> list[str]:
+        """Cases of which the file's `patients` does not say whose they are: statistics need it of all that is tested on."""
+        if self.who is None:
+            return []
+        cases = {case for number in self.fold_numbers().values() for case in self.splits.splits[number]["val"]}
+        try:
+            self.who.members(sorted(cases if self.test is None else self.test.cases))
+        except ConversionError as error:
+            return [self._at("patients", error)]
+        return []
+
     @property
     def jobs(self) -> list[Job]:
         """The study's runs on this dataset with these plans."""
@@ -332,8 +343,8 @@ class Data:
             "device": study.device,
             "configuration": study.configuration,
             "plans": self.plans_name,
-            "training cases": _digest(sorted(fold["train"])),
-            "validation cases": _digest(sorted(fold["val"])),
+            "training cases": digest(sorted(fold["train"])),
+            "validation cases": digest(sorted(fold["val"])),
             **({"GPUs": study.gpus_of_a_training} if study.gpus_of_a_training > 1 else {}),
             **self._facts,
         }
@@ -343,17 +354,17 @@ class Data:
         shared = {key: value for key, value in self.plans.items() if key != "configurations"}
         sizes = sorted((path.name, path.stat().st_size) for path in self.truth.glob(f"*{self.ending}"))
         return {
-            "content of the plans": _digest([shared, self.configuration]),
-            "dataset.json": _digest(self.dataset_json),
-            "images": _digest(files.read_json(self.preprocessed / "dataset_fingerprint.json")),
-            "labels": _digest(sizes),
+            "content of the plans": digest([shared, self.configuration]),
+            "dataset.json": digest(self.dataset_json),
+            "images": digest(files.read_json(self.preprocessed / "dataset_fingerprint.json")),
+            "labels": digest(sizes),
         }
 
     def tested_on(self) -> dict[str, Any]:
         """All that a test depends on besides the training."""
         if self.test is None:
             return {"test": "validation"}
-        return {"test": str(self.test.images), "images": _digest(sorted(_sizes(self.test.images.glob(f"*{self.ending}"))))}
+        return {"test": str(self.test.images), "images": digest(sorted(_sizes(self.test.images.glob(f"*{self.ending}"))))}
 
 
 def who_of(file: StudyFile) -> Who | None:
@@ -373,5 +384,6 @@ def _sizes(paths: Iterable[Path]) -> Iterable[tuple[str, int]]:
     return ((path.name, path.stat().st_size) for path in paths)
 
 
-def _digest(content: Any) -> str:
+def digest(content: Any) -> str:
+    """Short enough for a record, and another one for other content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

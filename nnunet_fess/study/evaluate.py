@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def pair_up(predictions: Path, truth: Path) -> tuple[list[Pair], list[str]]:
     Raises:
         UserError: no such folder, nothing to read in it, a true file without prediction.
     """
-    theirs, ours = _segmentations(predictions), _segmentations(truth)
+    theirs, ours = segmentations(predictions), segmentations(truth)
     missing = [case for case in ours if case not in theirs]
     if missing:
         raise UserError(
@@ -145,13 +145,25 @@ def pair_up(predictions: Path, truth: Path) -> tuple[list[Pair], list[str]]:
     return [Pair(case, theirs[case], ours[case]) for case in ours], warnings
 
 
-def pair_predictions(predictions: Path, truth: Path) -> list[Pair]:
+def pair_predictions(predictions: Path, truth: Path, expected: Collection[str] = ()) -> list[Pair]:
     """Every prediction with its truth, where the true files are more than were predicted, as in a validation fold.
 
+    Args:
+        predictions: folder.
+        truth: folder.
+        expected: cases that must be there; others are left out then. Empty: those that are there.
+
     Raises:
-        UserError: no such folder, nothing to read in it, a prediction without true file.
+        UserError: no such folder, nothing to read in it, a prediction without true file, an expected case without prediction.
     """
-    theirs, ours = _segmentations(predictions), _segmentations(truth)
+    theirs, ours = segmentations(predictions), segmentations(truth)
+    if expected:
+        if missing := sorted(set(expected) - theirs.keys()):
+            raise UserError(
+                f"{len(missing)} of {len(expected)} cases have no prediction in {predictions}: {_some(missing)}. Leaving them "
+                "out would flatter the result."
+            )
+        theirs = {case: path for case, path in theirs.items() if case in expected}
     if lacking := [case for case in theirs if case not in ours]:
         raise UserError(
             f"{len(lacking)} of {len(theirs)} predictions of {predictions} have no true file in {truth}: {_some(lacking)}."
@@ -324,12 +336,20 @@ def _ending(path: Path) -> str:
     return next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), "")
 
 
-def _segmentations(folder: Path) -> dict[str, Path]:
-    """Case → file."""
+def segmentations(folder: Path) -> dict[str, Path]:
+    """Case → file.
+
+    Raises:
+        UserError: no such folder, nothing in it, two files of one case.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. A folder of segmentations is expected.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        there = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+    for path in there:
         if (ending := _ending(path)) and path.is_file() and not path.name.startswith("."):
             case = path.name[: -len(ending)]
             if case in found:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from nnunet_fess import files
 from nnunet_fess.errors import UserError
 
@@ -113,7 +115,11 @@ class Run:
         return self.steps[-1].exit if self.steps else None
 
 
+_RECORD = TypeAdapter(Run)  # says what of a record is not of the kind that the fields above have
 _PATHS = ("model", "predictions", "truth", "dataset_json")
+
+
+_ANEW = "Remove it; the run is then looked at anew."
 
 
 def folder_of(results: Path, run_id: str) -> Path:
@@ -143,33 +149,50 @@ def read_run(results: Path, run_id: str) -> Run | None:
         content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}. Remove it; the run is then looked at anew.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}. {_ANEW}") from error
     try:
-        content["steps"] = tuple(Step(**step) for step in content["steps"])
-        for name in _PATHS:
-            content[name] = results / content[name] if content[name] else Path()
-        return Run(**content)
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a record of this version: {error}. Remove it; the run is then looked at anew."
-        ) from error
+        found = _RECORD.validate_python(content)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise UserError(f"{path} is not a record of this version: {place or 'it'}: {wrong['msg']}. {_ANEW}") from error
+    if found.id != run_id:
+        raise UserError(f"{path} is the record of {found.id}. {_ANEW}")
+    paths = {name: results / path for name in _PATHS if (path := getattr(found, name)) != Path()}
+    return dataclasses.replace(found, steps=tuple(found.steps), **paths)
+
+
+def readable_runs(results: Path) -> tuple[list[Run], list[str]]:
+    """The runs of the study in its file's order, those that `runs.csv` lists; and what is wrong with the records of others.
+
+    Raises:
+        UserError: there is no `runs.csv`, or it is damaged.
+    """
+    runs, problems = [], []
+    for _, row in _rows(results / RUNS, ["run"], "nnunet_fess study run FILE  writes it."):
+        try:
+            run = read_run(results, row["run"])
+            if run is None:
+                record = folder_of(results, row["run"]) / RECORD
+                raise UserError(f"{results / RUNS} lists {row['run']}, but {record} does not exist.")
+            runs.append(run)
+        except UserError as error:
+            problems.append(str(error))
+    return runs, problems
 
 
 def read_runs(results: Path) -> list[Run]:
-    """The runs of the study in its file's order: those that `runs.csv` lists.
+    """The runs of the study in its file's order, all of them.
 
     Raises:
         UserError: there is no `runs.csv`, or a record is missing or damaged.
     """
-    runs = []
-    for row in _rows(results / RUNS, ["run"], "Run the study first:  nnunet_fess study run FILE"):
-        run = read_run(results, row["run"])
-        if run is None:
-            raise UserError(
-                f"{results / RUNS} lists {row['run']}, but {folder_of(results, row['run']) / RECORD} does not exist."
-            )
-        runs.append(run)
+    runs, problems = readable_runs(results)
+    if problems:
+        raise UserError(problems[0])
     return runs
 
 
@@ -252,22 +275,26 @@ def read_cases(results: Path) -> Iterator[Case]:
     """What `write_cases` wrote; numbers come back to the last bit.
 
     Raises:
-        UserError: it does not exist or lacks a column.
+        UserError: it does not exist, lacks a column, or a cell is no number.
     """
-    for row in _rows(results / CASES, _CASE, "Evaluate the study first:  nnunet_fess study evaluate FILE"):
-        yield Case(
-            run=row["run"],
-            dataset=row["dataset"],
-            plans=row["plans"],
-            trainer=row["trainer"],
-            seed=int(row["seed"]) if row["seed"] else None,
-            fold=int(row["fold"]),
-            size="all" if row["size"] == "all" else int(row["size"]),
-            repeat=int(row["repeat"]),
-            case=row["case"],
-            structure=row["structure"],
-            values={name: float(value) if value else math.nan for name, value in row.items() if name not in _CASE},
-        )
+    advice = "nnunet_fess study evaluate FILE  writes it."
+    for line, row in _rows(results / CASES, _CASE, advice):
+        try:
+            yield Case(
+                run=row["run"],
+                dataset=row["dataset"],
+                plans=row["plans"],
+                trainer=row["trainer"],
+                seed=int(row["seed"]) if row["seed"] else None,
+                fold=int(row["fold"]),
+                size="all" if row["size"] == "all" else int(row["size"]),
+                repeat=int(row["repeat"]),
+                case=row["case"],
+                structure=row["structure"],
+                values={name: float(value) if value else math.nan for name, value in row.items() if name not in _CASE},
+            )
+        except ValueError as error:
+            raise UserError(f"{results / CASES}, line {line}: {error}. {advice}") from error
 
 
 def write_patients(results: Path, patients: Mapping[str, str]) -> None:
@@ -276,10 +303,22 @@ def write_patients(results: Path, patients: Mapping[str, str]) -> None:
 
 
 def read_patients(results: Path) -> dict[str, str]:
-    """What `write_patients` wrote; nothing where it is not there."""
-    if not (results / PATIENTS).is_file():
-        return {}
-    return {row["case"]: row["patient"] for row in _rows(results / PATIENTS, ["case", "patient"], "Run the study again.")}
+    """What `write_patients` wrote; nothing where it is not there.
+
+    Raises:
+        UserError: a case of nobody, or of two patients.
+    """
+    path, found = results / PATIENTS, dict[str, str]()
+    if not path.is_file():
+        return found
+    advice = "nnunet_fess study run FILE  writes it."
+    for line, row in _rows(path, ["case", "patient"], advice):
+        case, patient = row["case"], row["patient"]
+        if not case or not patient:
+            raise UserError(f"{path}, line {line}: a case and its patient expected, found {case!r} and {patient!r}. {advice}")
+        if found.setdefault(case, patient) != patient:
+            raise UserError(f"{path}, line {line}: {case} is of {patient}, and of {found[case]} above. {advice}")
+    return found
 
 
 def _cell(value: Any) -> str:
@@ -300,13 +339,24 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     files.write_text(path, text.getvalue())
 
 
-def _rows(path: Path, needed: Sequence[str], advice: str) -> Iterator[dict[str, str]]:
+def _rows(path: Path, needed: Sequence[str], advice: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and cells of each row."""
     try:
-        text = path.read_text("utf-8", errors="surrogateescape")
+        text = path.read_text("utf-8-sig", errors="surrogateescape")  # a spreadsheet may have put its mark in front
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist. {advice}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    lacking = [name for name in needed if name not in (reader.fieldnames or ())]
-    if lacking:
-        raise UserError(f"{path}: no column {', '.join(lacking)}. {advice}")
-    yield from reader
+    try:
+        lacking = [name for name in needed if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise UserError(f"{path}: no column {', '.join(lacking)}; UTF-8 with commas between them is expected. {advice}")
+        for row in reader:
+            if None in row or None in row.values():
+                there = sum(value is not None for name, value in row.items() if name is not None) + len(row.get(None, ()))
+                columns = len(reader.fieldnames or ())
+                raise UserError(f"{path}, line {reader.line_num}: {there} cells, {columns} expected. {advice}")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}. {advice}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.errors import ConversionError
+from dataset_conversion.splits import SPLITS
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.study import ensembles, evaluate
 from nnunet_fess.study.config import StudyFile
-from nnunet_fess.study.data import who_of
+from nnunet_fess.study.data import digest, who_of
 from nnunet_fess.study.lock import LOCK
 from nnunet_fess.study.members import control_of
 from nnunet_fess.study.report import write_report
-from nnunet_fess.study.results import Case, Run, folder_of, read_cases, read_patients, read_runs, write_cases
+from nnunet_fess.study.results import PATIENTS, Case, Run, folder_of, read_cases, read_patients, readable_runs, write_cases
+from nnunet_fess.study.statistics import MEAN
 from nnunet_fess.study.tables import Described
 
 SCORES = "scores.json"
@@ -35,21 +38,23 @@ def evaluate_study(file: StudyFile) -> list[str]:
     Raises:
         UserError: no run is finished.
     """
-    runs = read_runs(file.results)
+    runs, problems = readable_runs(file.results)
     finished = [run for run in runs if run.status == "finished"]
     if not finished:
-        raise UserError(f"no run of {file.path} is finished yet. See  nnunet_fess study status {file.path.name}")
+        why = "".join(f"\n  {problem}" for problem in problems)
+        raise UserError(f"no run of {file.path} is finished yet. See  nnunet_fess study status {file.path.name}{why}")
     averaged, not_made = ensembles.make(file, runs)
     finished += averaged
+    problems += not_made
     found: dict[str, dict[str, evaluate.Values]] = {}
-    problems: list[str] = not_made
+    expected = _expected(finished)
     todo: list[tuple[Run, list[evaluate.Pair], evaluate.Question, dict[str, Any]]] = []
     for run in finished:
         try:
             question = evaluate.question_of(
                 run.dataset_json, metrics=tuple(file.study.metrics), nsd_tolerance_mm=file.study.nsd_tolerance_mm
             )
-            pairs = evaluate.pair_predictions(run.predictions, run.truth)
+            pairs = evaluate.pair_predictions(run.predictions, run.truth, expected[_test_of(run)])
         except UserError as error:
             problems.append(f"{run.id}: {error}")
             continue
@@ -67,7 +72,7 @@ def evaluate_study(file: StudyFile) -> list[str]:
         files.write_json(folder_of(file.results, run.id) / SCORES, {"made_of": made_of, **evaluate.to_json(result)})
         found[run.id] = result.cases
     cases = (
-        Case.of(run, case, structure, row)
+        Case.of(run, case, f"{structure} (structure)" if structure == MEAN else structure, row)
         for run in finished
         for case, values in found.get(run.id, {}).items()
         for structure, row in values.items()
@@ -83,8 +88,12 @@ def report_study(file: StudyFile) -> tuple[Path, list[str]]:
         UserError: see `evaluate_study`; or no run could be measured.
     """
     problems = evaluate_study(file)
-    texts = {path.name: path.read_text("utf-8") for path in (file.path, file.results / LOCK) if path.is_file()}
+    texts = {
+        path.name: path.read_text("utf-8", errors="replace") for path in (file.path, file.results / LOCK) if path.is_file()
+    }
     cases = list(read_cases(file.results))
+    if not cases:
+        raise UserError("\n  ".join([f"{file.path}: no run could be measured:", *problems]))
     described = Described(
         file.study.name,
         file.baseline.label,
@@ -94,7 +103,7 @@ def report_study(file: StudyFile) -> tuple[Path, list[str]]:
         patients_of(file, sorted({case.case for case in cases})),
         control_of(file),
     )
-    runs = [*read_runs(file.results), *ensembles.recorded(file)]
+    runs = [*readable_runs(file.results)[0], *ensembles.recorded(file)]
     return write_report(file.results, described, runs, cases), problems
 
 
@@ -102,16 +111,57 @@ def patients_of(file: StudyFile, cases: Sequence[str]) -> dict[str, str]:
     """Case → patient: as the file says, else as `study run` has found our converter's records.
 
     Raises:
-        UserError: the file does not say it of every case.
+        UserError: the file does not say it of every case, or what was found is of none of them.
     """
     who = who_of(file)
     if who is None:
-        return read_patients(file.results)
+        recorded = read_patients(file.results)
+        if recorded and not recorded.keys() & set(cases):
+            raise UserError(
+                f"{file.results / PATIENTS} knows none of the cases, such as {cases[0]}; it has {next(iter(recorded))}, … "
+                "nnunet_fess study run FILE  writes it."
+            )
+        return recorded
     try:
         return {member.id: member.group for member in who.members(cases)}
     except ConversionError as error:
         told = str(error).removeprefix("--patient-regex ")
         raise UserError(f"{file.at('patients')}: {told}. Its test cases are cases, too.") from error
+
+
+def _test_of(run: Run) -> tuple[str, int]:
+    """What runs share that are tested on the same cases."""
+    return run.dataset, run.fold
+
+
+def _expected(runs: Sequence[Run]) -> dict[tuple[str, int], set[str]]:
+    """Test → its cases: the labelled ones of a test folder, the fold's validation cases as nnU-Net's splits have them.
+
+    Where these cannot be told any more, what any of the runs has predicted: none may be measured on fewer.
+    """
+    found: dict[tuple[str, int], set[str]] = {}
+    known = set()
+    for run in runs:
+        test = _test_of(run)
+        if test not in known:
+            cases = _cases_of(run)
+            if cases is not None:
+                known.add(test)
+                found[test] = cases
+            else:
+                with contextlib.suppress(UserError):  # said where it is measured
+                    found.setdefault(test, set()).update(evaluate.segmentations(run.predictions))
+    return {_test_of(run): found.get(_test_of(run), set()) for run in runs}
+
+
+def _cases_of(run: Run) -> set[str] | None:
+    try:
+        if run.tested_on.get("test", "validation") != "validation":
+            return set(evaluate.segmentations(run.truth))
+        cases = files.read_json(run.truth.parent / SPLITS)[run.nnunet_fold]["val"]
+        return set(cases) if digest(sorted(cases)) == run.made_of.get("validation cases") else None
+    except (UserError, LookupError, TypeError):
+        return None
 
 
 def _made_of(pairs: Sequence[evaluate.Pair], question: evaluate.Question) -> dict[str, Any]:
@@ -130,11 +180,21 @@ def _seen(path: Path) -> list[int]:
 def _known(path: Path, made_of: Mapping[str, Any]) -> dict[str, evaluate.Values] | None:
     try:
         content = json.loads(path.read_bytes())
-        if content["made_of"] != made_of:
+        asked = made_of["question"]
+        if content["made_of"] != made_of or content["cases"].keys() != made_of["files"].keys():
             return None
         return {
-            case: {structure: {m: math.nan if v is None else v for m, v in row.items()} for structure, row in values.items()}
+            case: {
+                structure: {metric: _plain(values[structure][metric]) for metric in asked["metrics"]}
+                for structure in asked["structures"]
+            }
             for case, values in content["cases"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged: measured anew
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # absent or damaged: measured anew
         return None
+
+
+def _plain(value: Any) -> float:
+    if value is not None and not isinstance(value, float | int):
+        raise TypeError
+    return math.nan if value is None else float(value)

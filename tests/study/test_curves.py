@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from nnunet_fess.study.curves import component_curves, mean_curve, training_curves
 
 
@@ -48,3 +50,18 @@ def test_components_are_read(tmp_path):
 def test_a_mean_is_of_the_epochs_that_all_have():
     assert mean_curve([{0: 1.0, 1: 2.0}, {1: 4.0, 2: 5.0}]) == {1: 3.0}
     assert mean_curve([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"epoch,Dice\n0,0.5\nbroken,0.1\nnan,0.2\n1e400,0.3\n1,0.4\n", {"Dice": {0: 0.5, 1: 0.4}}),
+        (b"epoch,Dice\n0,0.5,7,8\n1\n", {"Dice": {0: 0.5}}),
+        (b"something\nelse\n", {}),
+        (b"\xff\xfe\x00", {}),
+        (b"", {}),
+    ],
+)
+def test_damaged_parts_are_read_as_far_as_they_go(tmp_path, content, expected):
+    (tmp_path / "loss_components.csv").write_bytes(content)
+    assert component_curves(tmp_path) == expected

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 
 import pytest
 
 from nnunet_fess.errors import UserError
-from nnunet_fess.study.results import Case, Run, Step, read_cases, read_run, read_runs, write_cases, write_run, write_runs
+from nnunet_fess.study.results import (
+    Case,
+    Run,
+    Step,
+    read_cases,
+    read_patients,
+    read_run,
+    read_runs,
+    readable_runs,
+    write_cases,
+    write_run,
+    write_runs,
+)
 
 
 def _run(results, **changes):
@@ -60,7 +74,7 @@ def test_runs_in_the_files_order(tmp_path):
 def test_a_damaged_record_is_named(tmp_path):
     write_run(tmp_path, _run(tmp_path))
     (tmp_path / "runs" / "a" / "run.json").write_text("{")
-    with pytest.raises(UserError, match=r"run\.json cannot be read"):
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
         read_run(tmp_path, "a")
     assert read_run(tmp_path, "another") is None
 
@@ -84,3 +98,92 @@ def test_no_results_says_what_to_do(tmp_path):
         read_runs(tmp_path)
     with pytest.raises(UserError, match="study evaluate"):
         list(read_cases(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("seed", "x", "seed"),
+        ("seed", 0.5, "seed"),
+        ("fold", None, "fold"),
+        ("size", [], "size"),
+        ("repeat", {}, "repeat"),
+        ("dataset", 3, "dataset"),
+        ("status", "asleep", "status"),
+        ("versions", "2.8", "versions"),
+        ("steps", [{"command": "a", "started": "b", "seconds": "long"}], "steps.0.seconds"),
+        ("steps", [{"command": "a", "started": "b", "peak_memory_mb": []}], "steps.0.peak_memory_mb"),
+        ("steps", 3, "steps"),
+        ("model", 3, "model"),
+        ("id", "b", "is the record of b"),
+    ],
+)
+def test_a_record_with_a_value_of_another_kind_is_named(tmp_path, name, value, told):
+    write_run(tmp_path, _run(tmp_path))
+    path = tmp_path / "runs" / "a" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=rf"run\.json .*{re.escape(told)}.*Remove it"):
+        read_run(tmp_path, "a")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe{", b"[" * 100_000, b'{"id": "a"}'])
+def test_a_record_of_something_else_is_named(tmp_path, content):
+    write_run(tmp_path, _run(tmp_path))
+    (tmp_path / "runs" / "a" / "run.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"run\.json .*Remove it"):
+        read_run(tmp_path, "a")
+
+
+def test_one_damaged_record_is_told_beside_the_others(tmp_path):
+    runs = [_run(tmp_path, id=name) for name in "abc"]
+    for run in runs:
+        write_run(tmp_path, run)
+    write_runs(tmp_path, runs)
+    (tmp_path / "runs" / "b" / "run.json").write_text("{")
+    there, problems = readable_runs(tmp_path)
+    assert [run.id for run in there] == ["a", "c"]
+    assert len(problems) == 1 and str(tmp_path / "runs" / "b" / "run.json") in problems[0]
+
+
+CASES = "run,dataset,plans,trainer,seed,fold,size,repeat,case,structure,dice\n"
+ROW = "a,D,p,Dice,0,0,all,0,c,x,0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (CASES + "a,D,p\n", "line 2: 3 cells, 11 expected"),
+        (CASES + ROW + ROW.strip() + ",7\n", "line 3: 12 cells, 11 expected"),
+        (CASES + ROW.replace("0.5", "good"), "line 2: could not convert"),
+        (CASES + ROW.replace("Dice,0", "Dice,null"), "line 2: invalid literal"),
+        (CASES + 'a,"D', "unexpected end"),
+        (CASES.replace(",", ";") + ROW.replace(",", ";"), "no column run"),
+        ((CASES + ROW).encode("utf-16"), "no column run"),
+        ("", "no column run"),
+    ],
+)
+def test_a_table_that_was_changed_is_named(tmp_path, content, told):
+    (tmp_path / "cases.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=rf"cases\.csv.*{told}.*study evaluate FILE"):
+        list(read_cases(tmp_path))
+
+
+def test_a_spreadsheets_mark_is_no_part_of_the_first_column(tmp_path):
+    (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + (CASES + ROW).encode())
+    assert [case.run for case in read_cases(tmp_path)] == ["a"]
+
+
+def test_a_folder_in_the_place_of_a_table_is_named(tmp_path):
+    (tmp_path / "cases.csv").mkdir()
+    with pytest.raises(UserError, match=r"cases\.csv cannot be read: Is a directory"):
+        list(read_cases(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [("a,\n", "line 2: a case and its patient"), (",p\n", "line 2"), ("a,p\nb,p\na,q\n", "line 4: a is of q, and of p above")],
+)
+def test_a_case_has_one_patient(tmp_path, rows, told):
+    (tmp_path / "patients.csv").write_text("case,patient\n" + rows)
+    with pytest.raises(UserError, match=rf"patients\.csv, {told}"):
+        read_patients(tmp_path)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from study.made_up import make
@@ -12,6 +13,8 @@ from nnunet_fess.cli import main
 from nnunet_fess.errors import UserError
 from nnunet_fess.study import evaluate
 from nnunet_fess.study.config import load
+from nnunet_fess.study.data import digest
+from nnunet_fess.study.lock import LOCK
 from nnunet_fess.study.results import write_patients, write_run, write_runs
 from nnunet_fess.study.scores import evaluate_study, patients_of, report_study
 
@@ -143,3 +146,108 @@ def test_whose_the_cases_are_says_the_file_and_else_the_converter(tmp_path):
     path.write_text(text + "patients: {table: who.csv}\n")
     with pytest.raises(UserError, match=r"line 4, patients: .*who\.csv does not say whose p2_a is"):
         patients_of(load(path), cases)
+
+
+def run_json(study, name, **changes):
+    path = study.results / "runs" / name / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_run_that_lacks_a_prediction_is_left_out(study, measured):
+    """The mean over fewer cases would flatter it; the other runs tell which cases there are."""
+    lacking = study.results / "runs" / "DiceCE-seed0-fold0-all" / "predictions" / "case_ö1.nii.gz"
+    lacking.unlink()
+    (problem,) = evaluate_study(study)
+    assert problem.startswith("DiceCE-seed0-fold0-all: 1 of 3 cases have no prediction") and "case_ö1" in problem
+    assert {row["trainer"] for row in rows(study)} == {"CWCD_adaptive"}
+
+
+def test_of_a_test_folder_every_case_must_be_predicted(study, measured):
+    for name in ("DiceCE-seed0-fold0-all", "CWCD_adaptive-seed0-fold0-all"):
+        run_json(study, name, tested_on={"test": "imagesTs"})
+        (study.results / "runs" / name / "predictions" / "case_ö1.nii.gz").unlink()
+    with pytest.raises(UserError, match=r"no run could be measured:\n.*1 of 3 cases have no prediction[^$]*1 of 3 cases"):
+        report_study(study)
+
+
+def test_of_a_validation_fold_every_case_must_be_predicted(study, measured, tmp_path):
+    """nnU-Net's splits tell which, as long as they are those that the run was made of."""
+    truth = study.results.parent / "preprocessed" / "gt_segmentations"
+    raw = Path(json.loads((study.results / "runs" / "DiceCE-seed0-fold0-all" / "run.json").read_text())["truth"])
+    shutil.copytree(raw, truth)
+    cases = sorted(path.name.removesuffix(".nii.gz") for path in truth.iterdir())
+    (truth.parent / "splits_final.json").write_text(json.dumps([{"train": [], "val": cases}]))
+    for name in ("DiceCE-seed0-fold0-all", "CWCD_adaptive-seed0-fold0-all"):
+        run_json(study, name, truth=str(truth), made_of={"validation cases": digest(cases)})
+        (study.results / "runs" / name / "predictions" / f"{cases[1]}.nii.gz").unlink()
+    problems = evaluate_study(study)
+    assert [f"1 of 3 cases have no prediction in {study.results}" in problem for problem in problems] == [True, True]
+    (truth.parent / "splits_final.json").write_text(json.dumps([{"train": [], "val": cases[:1]}]))  # another split by now
+    assert evaluate_study(study) == []
+
+
+def test_a_damaged_record_costs_no_other_run(study, measured):
+    record = study.results / "runs" / "DiceCE-seed0-fold0-all" / "run.json"
+    record.write_text("{")
+    page, (problem,) = report_study(study)
+    assert str(record) in problem
+    assert page.is_file() and {row["trainer"] for row in rows(study)} == {"CWCD_adaptive"}
+
+
+def test_a_folder_that_cannot_be_listed_costs_no_other_run(study, measured, monkeypatch):
+    real = Path.iterdir
+
+    def listing(path):
+        if path.parent.name == "DiceCE-seed0-fold0-all":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", listing)
+    (problem,) = evaluate_study(study)
+    assert "cannot be read: Permission denied" in problem
+    assert {row["trainer"] for row in rows(study)} == {"CWCD_adaptive"}
+
+
+def test_a_report_of_nothing_says_why(study, measured):
+    for folder in (study.results / "runs").iterdir():
+        shutil.rmtree(folder / "predictions", ignore_errors=True)
+    with pytest.raises(UserError, match=r"no run could be measured:\n.*no such folder"):
+        report_study(study)
+
+
+def test_a_lock_in_another_encoding_is_shown_as_it_can_be(study, measured):
+    (study.results / LOCK).write_bytes(b"name: \xff\n")
+    page, problems = report_study(study)
+    assert problems == [] and "name: \ufffd" in page.read_text("utf-8")
+
+
+def test_a_structure_may_be_called_as_the_mean_is(study, measured):
+    path = Path(json.loads((study.results / "runs" / "DiceCE-seed0-fold0-all" / "run.json").read_text())["dataset_json"])
+    before = path.read_text()
+    path.write_text(json.dumps({"labels": {"background": 0, "mean": 1, "core": 2}}))
+    try:
+        evaluate_study(study)
+    finally:
+        path.write_text(before)
+    assert {row["structure"] for row in rows(study)} == {"mean (structure)", "core"}
+
+
+@pytest.mark.parametrize("value", ['"much"', "[]", '{"a": 1}'])
+def test_scores_of_another_kind_are_measured_anew(study, measured, value):
+    evaluate_study(study)
+    before = (study.results / "cases.csv").read_bytes()
+    path = study.results / "runs" / "DiceCE-seed0-fold0-all" / "scores.json"
+    content = json.loads(path.read_text())
+    content["cases"]["case_ö0"]["core"]["dice"] = json.loads(value)
+    path.write_text(json.dumps(content))
+    assert evaluate_study(study) == []
+    assert (study.results / "cases.csv").read_bytes() == before
+
+
+def test_patients_of_other_cases_are_no_patients(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("name: a\ndataset: 1\ntrainers: [Dice]\n")
+    (tmp_path / "a").mkdir()
+    write_patients(tmp_path / "a", {"x": "1"})
+    with pytest.raises(UserError, match=r"patients\.csv knows none of the cases, such as p1; it has x"):
+        patients_of(load(path), ["p1", "p2"])
