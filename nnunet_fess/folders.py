@@ -117,20 +117,22 @@ def find_dataset(dataset: str | int, variable: Variable, given: str | Path | Non
     name = str(dataset)
     if not name.strip():
         raise UserError("the name of the dataset is empty. Give its number, its name, or the path of its folder.")
-    if not name.isdecimal() and not name.startswith("Dataset"):
+    pattern = f"Dataset{name.lstrip('0').zfill(3)}_*" if name.isascii() and name.isdecimal() else None
+    if pattern is None and not name.startswith("Dataset"):
         path = resolved(name)
         if path.is_dir():
             return path
     root = folder(variable, given)
-    if name.isdecimal():
-        found = sorted(path for path in root.glob(f"Dataset{int(name):03d}_*") if path.is_dir())
+    if pattern is not None:
+        found = sorted(path for path in root.glob(pattern) if path.is_dir())
     else:
         found = [path for path in (root / name, Path(name)) if path.is_dir()][:1]
     if len(found) == 1:
         return resolved(found[0])
     if root.is_dir() and not os.access(root, os.R_OK | os.X_OK):  # a search in it finds nothing and says nothing
         raise UserError(f"dataset {name}: {root} ({variable}) cannot be read: permission denied. Ask whoever it belongs to.")
-    pattern = f"Dataset{int(name):03d}_*" if name.isdecimal() else name
     listed = ", ".join(path.name for path in found) or "none"
     there = ", ".join(sorted(path.name for path in root.glob("Dataset*_*") if path.is_dir())) or "no dataset"
-    raise UserError(f"dataset {name}: expected one folder {pattern} in {root} ({variable}), found {listed}. There: {there}.")
+    raise UserError(
+        f"dataset {name}: expected one folder {pattern or name} in {root} ({variable}), found {listed}. There: {there}."
+    )

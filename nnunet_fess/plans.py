@@ -5,6 +5,7 @@ A plans file of ours says so under the key `nnunet_fess`, which nnU-Net ignores;
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -276,6 +277,10 @@ def adapted(plans: dict[str, Any], configuration: str, wish: Wish) -> dict[str, 
         raise UserError(
             f"configuration {configuration!r} of the plans is not complete: it has no {(missing or ['network'])[0]}."
         )
+    if not isinstance(network["arch_kwargs"], dict):
+        raise UserError(
+            f"arch_kwargs of the plans is {network['arch_kwargs']!r}; names with values expected. Mend or remake the plans."
+        )
     unet.whole_numbers("batch_size", [planned["batch_size"]])
     unet.whole_numbers("patch_size", planned["patch_size"])
     patch = list(wish.patch_size or planned["patch_size"])
@@ -360,12 +365,15 @@ def _of_an_earlier_version(content: dict[str, Any], source: dict[str, Any]) -> b
         }
         return {**plans, "plans_name": None, "configurations": found}
 
-    cut = [
-        set(configuration["architecture"]["arch_kwargs"].get("n_conv_per_stage_decoder", [0])) == {1}
-        for configuration in content["configurations"].values()
-        if "architecture" in configuration
-    ]
-    return rest(content) == rest(source) and any(cut)
+    def one_convolution(configuration: Any) -> bool:
+        with contextlib.suppress(KeyError, TypeError):  # it inherits its network, or is nothing that we would write
+            return set(configuration["architecture"]["arch_kwargs"]["n_conv_per_stage_decoder"]) == {1}
+        return False
+
+    configurations = content["configurations"]
+    if not isinstance(configurations, dict) or not any(map(one_convolution, configurations.values())):
+        return False
+    return rest(content) == rest(source)
 
 
 def _refuse_to_change(

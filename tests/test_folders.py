@@ -18,7 +18,7 @@ def raw(tmp_path, monkeypatch):
     return root
 
 
-@pytest.mark.parametrize("name", [4, "4", "004", "Dataset004_Hippocampus"])
+@pytest.mark.parametrize("name", [4, "4", "004", "0004", "Dataset004_Hippocampus"])
 def test_number_and_name(raw, name):
     assert find_dataset(name, "nnUNet_raw") == raw / "Dataset004_Hippocampus"
 
@@ -35,7 +35,12 @@ def test_a_given_folder_takes_precedence(raw, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("5", r"found none.*Dataset517_A"), ("518", "found Dataset518_B, Dataset518_C"), ("Dataset518_X", "found none")],
+    [
+        ("5", r"found none.*Dataset517_A"),
+        ("518", "found Dataset518_B, Dataset518_C"),
+        ("Dataset518_X", "found none"),
+        ("9" * 5000, "found none"),
+    ],
 )
 def test_none_or_several_are_refused(raw, name, message):
     with pytest.raises(UserError, match=message):

@@ -62,6 +62,17 @@ def test_a_mark_that_somebody_has_edited_is_not_ours(home, mark):
 
 
 @pytest.mark.parametrize(
+    "broken", [None, 3, {"2d": 3}, {"2d": {"architecture": None}}, {"2d": {"architecture": {"arch_kwargs": 5}}}]
+)
+def test_plans_of_somebody_else_are_not_ours_whatever_is_in_them(home, broken):
+    (home / "small.json").write_text(json.dumps({**content(home, "nnUNetPlans"), "configurations": broken}))
+    before = files(home)
+    with pytest.raises(UserError, match=r"was not made by this command|holds no plans of nnU-Net"):
+        cut(overwrite=True)
+    assert files(home) == before
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("patch_size", None),
@@ -76,12 +87,15 @@ def test_a_mark_that_somebody_has_edited_is_not_ours(home, mark):
         ("features_per_stage", [8, -8]),
         ("n_conv_per_stage", 2),
         ("norm_op", {"a": 1}),
+        ("arch_kwargs", None),
+        ("arch_kwargs", 5),
     ],
 )
 def test_plans_that_somebody_has_edited_wrongly_are_named_by_what_is_wrong(home, key, value):
     plans = content(home, "nnUNetPlans")
     edited = plans["configurations"]["3d_fullres"]
-    (edited if key in edited else edited["architecture"]["arch_kwargs"])[key] = value
+    architecture = edited["architecture"]
+    next((part for part in (edited, architecture) if key in part), architecture["arch_kwargs"])[key] = value
     (home / "nnUNetPlans.json").write_text(json.dumps(plans))
     before = files(home)
     with pytest.raises(UserError, match=f"{key} of the plans is|cannot be built"):

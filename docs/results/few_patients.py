@@ -9,17 +9,18 @@ draws its training patients, and four are its test patients. With 50 patients: 5
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from collections.abc import Sequence
 
 from nnunet_fess import files, folders
 from nnunet_fess.errors import UserError
+from nnunet_fess.study.evaluate import segmentations
 
 _DIAGNOSIS = 20  # patients in a row
 # Of the ten, in their order: which list of which fold.
 _ROLE = (("train", 1), ("val", 1), ("val", 1), *[("train", 0)] * 3, *[("val", 0)] * 4)
-_NAME = re.compile(r"patient(\d{3})_.+")
+_NAME = re.compile(r"patient([0-9]{3})_.+")
 
 
 def folds(cases: Sequence[str]) -> list[dict[str, list[str]]]:
@@ -44,12 +45,13 @@ def folds(cases: Sequence[str]) -> list[dict[str, list[str]]]:
 
 def main() -> int:
     """Write them."""
-    preprocessed = folders.find_dataset(sys.argv[1], "nnUNet_preprocessed")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="number, name or folder")
+    preprocessed = folders.find_dataset(parser.parse_args().dataset, "nnUNet_preprocessed")
     file = preprocessed / "splits_final.json"
     if file.exists():
         raise UserError(f"{file} is there. Move it away, if no training needs it any more.")
-    ending = files.read_json(preprocessed / "dataset.json")["file_ending"]
-    found = folds([path.name.removesuffix(ending) for path in (preprocessed / "gt_segmentations").iterdir()])
+    found = folds(list(segmentations(preprocessed / "gt_segmentations")))
     files.write_json(file, found)
     print(f"wrote {file}: " + ", ".join(f"fold {n} {len(f['train'])} + {len(f['val'])} cases" for n, f in enumerate(found)))
     return 0

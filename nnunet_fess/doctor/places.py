@@ -27,6 +27,8 @@ def variable(name: str) -> Finding:
         return wrong(name, f"{value}: the quotes are part of the value", f"Set it without them: {wish}")
     if value != value.strip():
         return wrong(name, f"{value!r}: begins or ends with a space", f"Set it without: {wish}")
+    if re.search(r"[\r\n]", value):
+        return wrong(name, f"{value!r}: has the end of a line in it", f"Set it in one line: {wish}")
     path = Path(value)
     if value.startswith("~") or "$" in value:
         return wrong(name, f"{value}: nnU-Net takes ~ and $ literally", f"Set the whole path: {wish}")

@@ -21,6 +21,7 @@ NAME = "nnUNet_raw"
         ("'{here}'", "wrong", "the quotes are part of the value"),
         ('{here}"', "wrong", "the quotes are part of the value"),
         (" {here}", "wrong", "begins or ends with a space"),
+        ("{here}\nb", "wrong", "has the end of a line in it"),
         ("{here}/none", "wrong", "does not exist"),
         ("{here}/file/none", "wrong", "cannot be looked at: Not a directory"),
         ("{here}/broken", "wrong", "is a link to elsewhere, which is not there"),
