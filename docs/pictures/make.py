@@ -20,7 +20,7 @@ from nnunet_fess.study.results import read_runs
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "contour-hippocampus.earlier.json"
 TRAINER = "nnUNetTrainerCWCD_3mm"
-# Of these losses in the results; CE and SDL have not converged in that budget, see docs/results.md.
+# Of these losses in the results; CE and SDL have not converged in that budget, see docs/results/contour-hippocampus.md.
 LOSSES = ("DiceCE", "Dice", "CWCD", "CWCD_adaptive")
 
 

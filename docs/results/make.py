@@ -1,6 +1,6 @@
-"""The tables of docs/results.md, made again from what lies beside this script.
+"""The tables of the pages in this folder, made again from what lies beside them.
 
-    python docs/results/make.py                 # writes the tables into docs/results.md, between its marks
+    python docs/results/make.py                 # writes the tables into the pages, between their marks
     python docs/results/make.py take NAME       # first copies what the study NAME.yaml says, once it is run and reported
 
 A study is NAME.yaml; what it has measured is NAME.statistics.csv (that of `nnunet_fess study report`), NAME.runs.csv and
@@ -22,13 +22,13 @@ from typing import NamedTuple
 from ruamel.yaml import YAML
 
 from nnunet_fess import files
+from nnunet_fess.errors import UserError
 from nnunet_fess.study.config import load
 from nnunet_fess.study.lock import LOCK
 from nnunet_fess.study.report import STATISTICS
 from nnunet_fess.study.results import read_runs
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "results.md"
 _BLOCK = re.compile(r"<!-- table: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 _SHOWN = {"dice": ("Dice", 3), "hd95": ("HD95", 2)}  # metric → its name, digits
 _MEAN = "mean"
@@ -62,16 +62,26 @@ def main() -> int:
         if not chosen.name:
             parser.error("take NAME: which study?")
         take(chosen.name)
-    files.write_text(PAGE, page(PAGE.read_text("utf-8")))
-    print(f"wrote {PAGE}")
+    for path in pages():
+        text = path.read_text("utf-8")
+        if (made := page(text)) != text:
+            files.write_text(path, made)
+            print(f"wrote {path}")
     return 0
+
+
+def pages() -> list[Path]:
+    """Those that have tables."""
+    return [path for path in sorted(HERE.glob("*.md")) if _BLOCK.search(path.read_text("utf-8"))]
 
 
 def take(name: str) -> None:
     """Copy a study's statistics, and of its runs what is worth keeping."""
     file = load(HERE / f"{name}.yaml")
     runs = read_runs(file.results)
-    files.write_text(HERE / f"{name}.statistics.csv", (file.results / STATISTICS).read_text("utf-8"))
+    if not (file.results / STATISTICS).is_file():
+        raise UserError(f"{file.results / STATISTICS} does not exist. nnunet_fess study report {file.path}  writes it.")
+    measured = (file.results / STATISTICS).read_text("utf-8")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "status", "training_cases", "minutes", "peak_memory_mb", "started"])
@@ -79,9 +89,11 @@ def take(name: str) -> None:
         started = run.steps[0].started if run.steps else ""
         row = [run.id, run.status, run.training_cases, round(run.seconds / 60, 1), run.peak_memory_mb, started]
         writer.writerow(row)
-    files.write_text(HERE / f"{name}.runs.csv", text.getvalue())
     lock = YAML(typ="safe").load((file.results / LOCK).read_text("utf-8"))
     made = {"machine": lock["machine"]["processor"], "cores": lock["machine"]["cores"]}
+    # all is read by now: what fails leaves the earlier study's three files as they were
+    files.write_text(HERE / f"{name}.statistics.csv", measured)
+    files.write_text(HERE / f"{name}.runs.csv", text.getvalue())
     files.write_json(HERE / f"{name}.made.json", {**made, "commit": lock["commit"], "versions": lock["versions"]})
 
 
@@ -92,7 +104,7 @@ def page(text: str) -> str:
 
 def block(name: str, folder: Path = HERE) -> str:
     """One study's table, and where its numbers are from."""
-    study = f"[`{name}.yaml`](results/{name}.yaml)"
+    study = f"[`{name}.yaml`]({name}.yaml)"
     if (folder / f"{name}.statistics.csv").is_file():
         rows = list(of_study(folder / f"{name}.statistics.csv"))
         made = files.read_json(folder / f"{name}.made.json")
@@ -100,7 +112,7 @@ def block(name: str, folder: Path = HERE) -> str:
         source = (
             f"The study {study}, by commit {_short(made['commit'])} on {made['cores']} cores ({made['machine']}; {versions})"
         )
-        data = f"[statistics.csv](results/{name}.statistics.csv), [runs.csv](results/{name}.runs.csv)"
+        data = f"[statistics.csv]({name}.statistics.csv), [runs.csv]({name}.runs.csv)"
     elif not (folder / f"{name}.earlier.json").is_file():
         return f"The study {study} has not been run yet."
     else:
@@ -111,7 +123,7 @@ def block(name: str, folder: Path = HERE) -> str:
             f"**Made before there were studies**, by a script that is gone, at commit {commits} on {earlier['cores']} cores "
             f"({earlier['machine']}); {study} is the same comparison as a study and has not been run yet"
         )
-        data = f"[every run](results/{name}.earlier.json)"
+        data = f"[every run]({name}.earlier.json)"
     return f"{table(rows)}\n\n{source} ({data})."
 
 
@@ -202,4 +214,7 @@ def _cell(row: Row | None, say_runs: bool) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except UserError as error:
+        raise SystemExit(str(error)) from None

@@ -1,4 +1,4 @@
-"""docs/results.md: its tables are those of the studies in docs/results/, and these can be read."""
+"""docs/results/: the pages' tables are those of the studies beside them, and these can be read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nnunet_fess.errors import UserError
 from nnunet_fess.study.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,10 +29,31 @@ def test_every_study_can_be_read_and_is_named_as_its_file(path):
     assert load(path).study.name == path.stem
 
 
-def test_the_page_is_what_the_script_makes(make):
-    page = (ROOT / "docs" / "results.md").read_text("utf-8")
-    assert make.page(page) == page
-    assert page.count("<!-- table: ") == page.count("<!-- end -->") >= 2
+def test_the_pages_are_what_the_script_makes(make):
+    for path in make.pages():
+        page = path.read_text("utf-8")
+        assert make.page(page) == page
+        assert page.count("<!-- table: ") == page.count("<!-- end -->") >= 1
+    assert len(make.pages()) >= 3
+
+
+def test_the_short_page_leads_to_every_other():
+    short = (ROOT / "docs" / "results.md").read_text("utf-8")
+    assert [path.name for path in RESULTS.glob("*.md") if f"(results/{path.name}" not in short] == []
+
+
+def test_what_is_not_reported_yet_is_not_taken_and_nothing_is_changed(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "HERE", tmp_path)
+    (tmp_path / "x.yaml").write_text("name: x\ndataset: 1\ntrainers: [Dice]\n")
+    (tmp_path / "x.statistics.csv").write_text("earlier")
+    with pytest.raises(UserError, match="study run FILE"):
+        make.take("x")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "runs.csv").write_text("run\n")
+    with pytest.raises(UserError, match=r"statistics\.csv does not exist.*study report"):
+        make.take("x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "x.statistics.csv", "x.yaml"]
+    assert (tmp_path / "x.statistics.csv").read_text() == "earlier"
 
 
 COLUMNS = ("size", "trainer", "structure", "metric", "mean", "sd", "runs", "baseline", "difference", "in_words", "undefined")
