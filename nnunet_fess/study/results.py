@@ -159,8 +159,6 @@ def read_run(results: Path, run_id: str) -> Run | None:
         wrong = error.errors(include_url=False)[0]
         place = ".".join(map(str, wrong["loc"]))
         raise UserError(f"{path} is not a record of this version: {place or 'it'}: {wrong['msg']}. {_ANEW}") from error
-    if found.id != run_id:
-        raise UserError(f"{path} is the record of {found.id}. {_ANEW}")
     paths = {name: results / path for name in _PATHS if (path := getattr(found, name)) != Path()}
     return dataclasses.replace(found, steps=tuple(found.steps), **paths)
 

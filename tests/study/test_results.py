@@ -115,7 +115,7 @@ def test_no_results_says_what_to_do(tmp_path):
         ("steps", [{"command": "a", "started": "b", "peak_memory_mb": []}], "steps.0.peak_memory_mb"),
         ("steps", 3, "steps"),
         ("model", 3, "model"),
-        ("id", "b", "is the record of b"),
+        ("id", None, "id"),
     ],
 )
 def test_a_record_with_a_value_of_another_kind_is_named(tmp_path, name, value, told):
