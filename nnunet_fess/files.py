@@ -37,7 +37,8 @@ def remove_partials(path: Path) -> None:
     """Remove what kills have left of a file that nobody writes at this moment."""
     others = path.parent.glob(_other_partial_of(path.with_name(glob.escape(path.name)), "*").name)
     for left in (partial_of(path), *others):
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(IsADirectoryError, PermissionError):  # none of ours
+            left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -119,7 +120,7 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is no JSON: line {error.lineno}: {error.msg}.") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits, a name that no file can have
         raise UserError(f"{path} is no JSON: {error}.") from error
 
 

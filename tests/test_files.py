@@ -184,6 +184,7 @@ def test_what_stands_in_a_parts_place_is_not_written_through(tmp_path, kind):
     assert not (tmp_path / "a.txt").is_symlink() and (tmp_path / "a.txt").stat().st_nlink == 1
     assert (tmp_path / "other").read_text() == "precious"
     assert os.path.lexists(part) and len(list(tmp_path.iterdir())) == 3
+    files.remove_partials(tmp_path / "a.txt")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX's locks")

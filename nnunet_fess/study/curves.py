@@ -12,7 +12,7 @@ from pathlib import Path
 
 # What nnU-Net's training log says of an epoch, and what we call it.
 _SAID = {"train_loss": "training loss", "val_loss": "validation loss"}
-_EPOCH = re.compile(r": Epoch (\d+)\s*$")
+_EPOCH = re.compile(r": Epoch (\d{1,9})\s*$")
 _VALUE = re.compile(rf": ({'|'.join(_SAID)}) (\S+)")
 _DICE = re.compile(r": Pseudo dice \[(.*)\]")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|nan")

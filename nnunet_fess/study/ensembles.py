@@ -11,6 +11,7 @@ by one. Members that the cases do not tell apart get the same weight; classes th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -56,6 +57,7 @@ def make(file: StudyFile, runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     by_id = {run.id: run for run in runs}
     made: dict[str, Run] = {}
     todo: list[_Todo] = []
+    tasks: list[_Merge] = []
     problems: dict[str, str] = {}
     for ensemble in ensembles(file):
         members = [by_id[job.id] for job in ensemble.members if job.id in by_id]
@@ -63,15 +65,14 @@ def make(file: StudyFile, runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
             continue  # the report lists the runs that are not finished
         try:
             one = _Todo(file.results, ensemble, members)
+            known = one.as_it_was()
+            if known is None:
+                tasks += one.merges() if ensemble.weights == "mean" else []
+                todo.append(one)
+            else:
+                made[ensemble.id] = known
         except UserError as error:
             problems[ensemble.id] = str(error)
-            continue
-        known = one.as_it_was()
-        if known is None:
-            todo.append(one)
-        else:
-            made[ensemble.id] = known
-    tasks = [task for one in todo if one.ensemble.weights == "mean" for task in one.merges()]
     for name, wrong in run_in_parallel(_merged, tasks, machine.cores(), "ensembles"):
         if wrong:
             problems.setdefault(name, wrong)
@@ -88,8 +89,11 @@ def make(file: StudyFile, runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def recorded(file: StudyFile) -> list[Run]:
-    """The ensembles that were made."""
-    found = (read_run(file.results, ensemble.id) for ensemble in ensembles(file))
+    """The ensembles that were made; `make` has told whose record is damaged."""
+    found = []
+    for ensemble in ensembles(file):
+        with contextlib.suppress(UserError):
+            found.append(read_run(file.results, ensemble.id))
     return [run for run in found if run is not None]
 
 
@@ -111,7 +115,10 @@ class _Todo:
                     raise UserError(f"{run.id} and {members[0].id} have not the same cases: {', '.join(odd[:3])}")
         seen = _digest([*self.tested, *self.fitted])
         self.made_of = {"members": [run.id for run in members], "files": seen, "weights": ensemble.weights}
-        self.ending = str(files.read_json(members[0].dataset_json)["file_ending"])
+        content = files.read_json(members[0].dataset_json)
+        if not isinstance(content, dict) or not isinstance(content.get("file_ending"), str):
+            raise UserError(f'{members[0].dataset_json} has no "file_ending".')
+        self.ending = content["file_ending"]
         self.folder = folder_of(results, ensemble.id)
         self.output = self.folder / f"{PREDICTIONS}{files.PARTIAL}"
 

@@ -160,7 +160,8 @@ def read_run(results: Path, run_id: str) -> Run | None:
         place = ".".join(map(str, wrong["loc"]))
         raise UserError(f"{path} is not a record of this version: {place or 'it'}: {wrong['msg']}. {_ANEW}") from error
     paths = {name: results / path for name in _PATHS if (path := getattr(found, name)) != Path()}
-    return dataclasses.replace(found, steps=tuple(found.steps), **paths)
+    # a run that was renamed is called as its folder is
+    return dataclasses.replace(found, id=run_id, steps=tuple(found.steps), **paths)
 
 
 def readable_runs(results: Path) -> tuple[list[Run], list[str]]:
@@ -169,14 +170,20 @@ def readable_runs(results: Path) -> tuple[list[Run], list[str]]:
     Raises:
         UserError: there is no `runs.csv`, or it is damaged.
     """
-    runs, problems = [], []
+    runs, problems = list[Run](), list[str]()
+    known: dict[tuple[object, ...], str] = {}
     for _, row in _rows(results / RUNS, ["run"], "nnunet_fess study run FILE  writes it."):
         try:
             run = read_run(results, row["run"])
             if run is None:
                 record = folder_of(results, row["run"]) / RECORD
                 raise UserError(f"{results / RUNS} lists {row['run']}, but {record} does not exist.")
-            runs.append(run)
+            if run.status == "finished":
+                what = (run.dataset, run.plans, run.trainer, run.seed, run.fold, run.size, run.repeat)
+                if (other := known.setdefault(what, run.id)) != run.id:
+                    raise UserError(f"{folder_of(results, run.id) / RECORD} says that it is the same run as {other}. {_ANEW}")
+            if run.id not in {one.id for one in runs}:
+                runs.append(run)
         except UserError as error:
             problems.append(str(error))
     return runs, problems
@@ -289,10 +296,17 @@ def read_cases(results: Path) -> Iterator[Case]:
                 repeat=int(row["repeat"]),
                 case=row["case"],
                 structure=row["structure"],
-                values={name: float(value) if value else math.nan for name, value in row.items() if name not in _CASE},
+                values={name: _score(value) for name, value in row.items() if name not in _CASE},
             )
         except ValueError as error:
             raise UserError(f"{results / CASES}, line {line}: {error}. {advice}") from error
+
+
+def _score(text: str) -> float:
+    value = float(text) if text else math.nan
+    if math.isinf(value):
+        raise ValueError(f"{text} is no score")
+    return value
 
 
 def write_patients(results: Path, patients: Mapping[str, str]) -> None:

@@ -129,38 +129,42 @@ def patients_of(file: StudyFile, cases: Sequence[str]) -> dict[str, str]:
         raise UserError(f"{file.at('patients')}: {told}. Its test cases are cases, too.") from error
 
 
-def _test_of(run: Run) -> tuple[str, int]:
+_Test = tuple[str, int, str, str]
+
+
+def _test_of(run: Run) -> _Test:
     """What runs share that are tested on the same cases."""
-    return run.dataset, run.fold
+    return run.dataset, run.fold, str(run.tested_on.get("test")), str(run.truth)
 
 
-def _expected(runs: Sequence[Run]) -> dict[tuple[str, int], set[str]]:
+def _expected(runs: Sequence[Run]) -> dict[_Test, set[str]]:
     """Test → its cases: the labelled ones of a test folder, the fold's validation cases as nnU-Net's splits have them.
 
     Where these cannot be told any more, what any of the runs has predicted: none may be measured on fewer.
     """
-    found: dict[tuple[str, int], set[str]] = {}
-    known = set()
+    by_test: dict[_Test, list[Run]] = {}
     for run in runs:
-        test = _test_of(run)
-        if test not in known:
-            cases = _cases_of(run)
-            if cases is not None:
-                known.add(test)
-                found[test] = cases
-            else:
+        by_test.setdefault(_test_of(run), []).append(run)
+    found = {}
+    for test, tested in by_test.items():
+        known = next((cases for cases in map(_cases_of, tested) if cases is not None), None)
+        if known is None:
+            known = set[str]()
+            for run in tested:
                 with contextlib.suppress(UserError):  # said where it is measured
-                    found.setdefault(test, set()).update(evaluate.segmentations(run.predictions))
-    return {_test_of(run): found.get(_test_of(run), set()) for run in runs}
+                    known.update(evaluate.segmentations(run.predictions))
+        found[test] = known
+    return found
 
 
 def _cases_of(run: Run) -> set[str] | None:
     try:
         if run.tested_on.get("test", "validation") != "validation":
-            return set(evaluate.segmentations(run.truth))
+            ending = files.read_json(run.dataset_json)["file_ending"]
+            return {path.name.removesuffix(ending) for path in run.truth.glob(f"*{ending}")} or None
         cases = files.read_json(run.truth.parent / SPLITS)[run.nnunet_fold]["val"]
         return set(cases) if digest(sorted(cases)) == run.made_of.get("validation cases") else None
-    except (UserError, LookupError, TypeError):
+    except (UserError, OSError, LookupError, TypeError):
         return None
 
 
@@ -190,11 +194,21 @@ def _known(path: Path, made_of: Mapping[str, Any]) -> dict[str, evaluate.Values]
             }
             for case, values in content["cases"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # absent or damaged: measured anew
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):  # absent or damaged: measured anew
         return None
 
 
 def _plain(value: Any) -> float:
-    if value is not None and not isinstance(value, float | int):
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, float | int) or not math.isfinite(value):
         raise TypeError
-    return math.nan if value is None else float(value)
+    return float(value)

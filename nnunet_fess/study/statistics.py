@@ -15,8 +15,8 @@ structure, and of the mean over the structures (nnU-Net's foreground mean: of th
   Holm's first step): where it is larger than what matters, to have found no difference means nothing.
 
 What is undefined (NaN, see `nnunet_fess.study.metrics`) is left out where it stands, from both of a pair, and counted. Ranks
-know better where another trainer has a value: who predicted nothing where nothing is has the best overlap, and who missed a
-structure comes after everybody who found it.
+know better where another trainer has a value: who predicted nothing where nothing is has the best Dice, IoU and NSD (precision
+does not tell it from having missed everything), and who missed a structure comes after everybody who found it.
 
 Sources: Wilcoxon 1945; Holm 1979; Kerby 2014 (rank-biserial); Davison & Hinkley 1997, section 3.8 (nested resampling); ranks
 and their stability: Wiesenfarth et al. 2021 (challengeR).
@@ -395,18 +395,13 @@ class _Bootstrap:
         """Whose case it is."""
         return self.patients.get(case, case)
 
-    def means(
-        self, trainer: str, metric: str, counted: Mapping[tuple[Slot, int | None, str], NDArray[np.bool_]] | None = None
-    ) -> Values:
-        """The structures' means in each of the samples, (samples, structures).
+    def means(self, trainer: str, metric: str) -> Values:
+        """The structures' means in each of the samples, (samples, structures)."""
+        if (trainer, metric) not in self._known:
+            self._known[trainer, metric] = self._means(trainer, metric)
+        return self._known[trainer, metric]
 
-        Args:
-            trainer: whose.
-            metric: which.
-            counted: (slot, seed, case) → which structures count; None: those that are defined.
-        """
-        if counted is None and (trainer, metric) in self._known:
-            return self._known[trainer, metric]
+    def _means(self, trainer: str, metric: str) -> Values:
         width = len(self.table.structures)
         total, weight = (np.zeros((_SAMPLES, width)) for _ in range(2))
         by_slot: dict[Slot, list[_Run]] = {}
@@ -416,19 +411,44 @@ class _Bootstrap:
         for slot, runs in by_slot.items():
             times = self._times(slot, [run.seed for run in runs])
             for run in runs:
-                here = self._drawn[:, [self._place[self.patient(case)] for case in run.rows]] * times[run.seed][:, None]
+                drawn = self._patients_of(run.rows) * times[run.seed][:, None]
                 values = run.values[metric]
                 counts = np.isfinite(values)
-                if counted is not None:
-                    nothing = np.zeros(width, bool)
-                    counts &= np.stack([counted.get((slot, run.seed, case), nothing) for case in run.rows])
-                total += here @ np.where(counts, values, 0)
-                weight += here @ counts.astype(float)
+                total += drawn @ np.where(counts, values, 0)
+                weight += drawn @ counts.astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.asarray(np.where(weight > 0, total / weight, np.nan))
-        if counted is None:
-            self._known[trainer, metric] = means
-        return means
+            return np.asarray(np.where(weight > 0, total / weight, np.nan))
+
+    def differences(self, pairs: Sequence[_Pair], metric: str) -> Values:
+        """The structures' differences in each of the samples, (samples, structures): of what the pairs say, and no more."""
+        width = len(self.table.structures)
+        total, weight = (np.zeros((_SAMPLES, width)) for _ in range(2))
+        seeds: dict[Slot, list[int | None]] = {}
+        for pair in pairs:
+            if pair.of_one_seed:
+                seeds.setdefault(pair.ours[0].slot, []).append(pair.ours[0].seed)
+        for pair in pairs:
+            if not pair.apart:
+                continue
+            drawn = self._patients_of(pair.apart)
+            counts = np.isfinite(np.stack([*pair.apart.values()]))
+            slot = pair.ours[0].slot
+            if pair.of_one_seed:
+                drawn = drawn * self._times(slot, seeds[slot])[pair.ours[0].seed][:, None]
+                total += drawn @ np.where(counts, np.stack([*pair.apart.values()]), 0)
+            else:
+                for sign, runs in ((1, pair.ours), (-1, pair.theirs)):
+                    times = self._times(slot, [run.seed for run in runs])
+                    for run in runs:
+                        values = run.values[metric][[run.rows[case] for case in pair.apart]]
+                        total += sign * times[run.seed][:, None] / len(runs) * (drawn @ np.where(counts, values, 0))
+            weight += drawn @ counts.astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(weight > 0, total / weight, np.nan))
+
+    def _patients_of(self, cases: Iterable[str]) -> Values:
+        """How often each case's patient is drawn, (samples, cases)."""
+        return self._drawn[:, [self._place[self.patient(case)] for case in cases]]
 
     def _times(self, slot: Slot, seeds: Sequence[int | None]) -> dict[int | None, Values]:
         """How often each of a slot's seeds is drawn in each of the samples."""
@@ -490,22 +510,7 @@ def _comparisons(
     table = samples.table
     pairs = _pairs(table.runs[trainer], table.runs[baseline], metric)
     apart = [(case, values) for pair in pairs for case, values in pair.apart.items()]
-    paired = {
-        (run.slot, run.seed, case): np.isfinite(values)
-        for pair in pairs
-        for case, values in pair.apart.items()
-        for run in (*pair.ours, *pair.theirs)
-    }
-    # Where both have everything, which is the rule, the samples of the trainers by themselves do.
-    everything = {
-        (run.slot, run.seed, case)
-        for name in (trainer, baseline)
-        for run in table.runs[name]
-        if metric in run.values
-        for case in run.rows
-    }
-    complete = paired.keys() == everything and all(defined.all() for defined in paired.values())
-    drawn = [samples.means(name, metric, None if complete else paired) for name in (trainer, baseline)]
+    drawn = samples.differences(pairs, metric)
     for structure in structures:
         columns = table.columns(structure)
         per_patient: dict[str, list[float]] = {}
@@ -515,7 +520,7 @@ def _comparisons(
         differences = np.array([float(np.mean(per_patient[patient])) for patient in sorted(per_patient)]).round(_DECIMALS)
         of_runs = [_run_mean(np.stack([*pair.apart.values()])[:, columns]) for pair in pairs if pair.apart]
         by_run = np.array([value for value in of_runs if math.isfinite(value)]).round(_DECIMALS)
-        low, high = _interval(_nanmean(drawn[0][:, columns], 1) - _nanmean(drawn[1][:, columns], 1))
+        low, high = _interval(_nanmean(drawn[:, columns], 1))
         detectable = [value for value in (_detectable(each, family) for each in (differences, by_run)) if math.isfinite(value)]
         yield Comparison(
             setting,
@@ -551,6 +556,11 @@ class _Pair:
     ours: Sequence[_Run]
     theirs: Sequence[_Run]
     apart: Mapping[str, Values]
+
+    @property
+    def of_one_seed(self) -> bool:
+        """Whether it is one run of each, of the same seed."""
+        return len(self.ours) == len(self.theirs) == 1 and self.ours[0].seed == self.theirs[0].seed
 
     @classmethod
     def of(cls, ours: Sequence[_Run], theirs: Sequence[_Run], metric: str) -> _Pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 
 import pytest
 
@@ -156,6 +157,7 @@ ROW = "a,D,p,Dice,0,0,all,0,c,x,0.5\n"
         (CASES + ROW + ROW.strip() + ",7\n", "line 3: 12 cells, 11 expected"),
         (CASES + ROW.replace("0.5", "good"), "line 2: could not convert"),
         (CASES + ROW.replace("Dice,0", "Dice,null"), "line 2: invalid literal"),
+        (CASES + ROW.replace("0.5", "inf"), "line 2: inf is no score"),
         (CASES + 'a,"D', "unexpected end"),
         (CASES.replace(",", ";") + ROW.replace(",", ";"), "no column run"),
         ((CASES + ROW).encode("utf-16"), "no column run"),
@@ -187,3 +189,21 @@ def test_a_case_has_one_patient(tmp_path, rows, told):
     (tmp_path / "patients.csv").write_text("case,patient\n" + rows)
     with pytest.raises(UserError, match=rf"patients\.csv, {told}"):
         read_patients(tmp_path)
+
+
+def test_a_renamed_run_is_called_as_its_folder_is(tmp_path):
+    write_run(tmp_path, _run(tmp_path))
+    (tmp_path / "runs" / "a").rename(tmp_path / "runs" / "b")
+    found = read_run(tmp_path, "b")
+    assert found is not None and found.id == "b"
+
+
+def test_a_run_that_is_there_twice_counts_once(tmp_path):
+    run = _run(tmp_path, status="finished")
+    write_run(tmp_path, run)
+    write_runs(tmp_path, [run, run])
+    assert readable_runs(tmp_path) == ([run], [])
+    shutil.copytree(tmp_path / "runs" / "a", tmp_path / "runs" / "b")
+    write_runs(tmp_path, [run, _run(tmp_path, id="b", status="finished")])
+    found, (problem,) = readable_runs(tmp_path)
+    assert found == [run] and "says that it is the same run as a" in problem

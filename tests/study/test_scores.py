@@ -162,9 +162,11 @@ def test_a_run_that_lacks_a_prediction_is_left_out(study, measured):
     assert {row["trainer"] for row in rows(study)} == {"CWCD_adaptive"}
 
 
-def test_of_a_test_folder_every_case_must_be_predicted(study, measured):
+def test_of_a_test_folder_every_case_must_be_predicted(study, measured, tmp_path):
+    dataset = tmp_path / "dataset.json"
+    dataset.write_text(json.dumps({"labels": {"background": 0, "edema": 1, "core": 2}, "file_ending": ".nii.gz"}))
     for name in ("DiceCE-seed0-fold0-all", "CWCD_adaptive-seed0-fold0-all"):
-        run_json(study, name, tested_on={"test": "imagesTs"})
+        run_json(study, name, tested_on={"test": "imagesTs"}, dataset_json=str(dataset))
         (study.results / "runs" / name / "predictions" / "case_ö1.nii.gz").unlink()
     with pytest.raises(UserError, match=r"no run could be measured:\n.*1 of 3 cases have no prediction[^$]*1 of 3 cases"):
         report_study(study)
@@ -232,7 +234,7 @@ def test_a_structure_may_be_called_as_the_mean_is(study, measured):
     assert {row["structure"] for row in rows(study)} == {"mean (structure)", "core"}
 
 
-@pytest.mark.parametrize("value", ['"much"', "[]", '{"a": 1}'])
+@pytest.mark.parametrize("value", ['"much"', "[]", '{"a": 1}', "true", "1e999", "9" * 400])
 def test_scores_of_another_kind_are_measured_anew(study, measured, value):
     evaluate_study(study)
     before = (study.results / "cases.csv").read_bytes()
@@ -251,3 +253,28 @@ def test_patients_of_other_cases_are_no_patients(tmp_path):
     write_patients(tmp_path / "a", {"x": "1"})
     with pytest.raises(UserError, match=r"patients\.csv knows none of the cases, such as p1; it has x"):
         patients_of(load(path), ["p1", "p2"])
+
+
+def test_what_else_lies_in_a_test_folder_is_no_case(study, measured, tmp_path):
+    """`study run` predicts what has the dataset's ending."""
+    truth = tmp_path / "labels"
+    first = json.loads((study.results / "runs" / "DiceCE-seed0-fold0-all" / "run.json").read_text())
+    shutil.copytree(first["truth"], truth)
+    (truth / "overview.png").touch()
+    dataset = tmp_path / "dataset.json"
+    dataset.write_text(json.dumps({"labels": {"background": 0, "edema": 1, "core": 2}, "file_ending": ".nii.gz"}))
+    for name in ("DiceCE-seed0-fold0-all", "CWCD_adaptive-seed0-fold0-all"):
+        run_json(study, name, tested_on={"test": "x"}, truth=str(truth), dataset_json=str(dataset))
+    assert evaluate_study(study) == []
+
+
+def test_runs_of_another_test_are_asked_for_its_cases(study, measured, tmp_path):
+    """The first was tested on a folder that had a case more."""
+    path = study.results / "runs" / "DiceCE-seed0-fold0-all" / "run.json"
+    truth = tmp_path / "labels"
+    shutil.copytree(json.loads(path.read_text())["truth"], truth)
+    name = "CWCD_adaptive-seed0-fold0-all"
+    (truth / "case_ö1.nii.gz").unlink()
+    (study.results / "runs" / name / "predictions" / "case_ö1.nii.gz").unlink()
+    run_json(study, name, truth=str(truth))
+    assert evaluate_study(study) == []

@@ -421,3 +421,17 @@ def test_who_misses_more_often_comes_later_whatever_its_distance():
     values = {"A": {"0": (4.0,), "1": (4.0,)}, "B": {"0": (1.0,), "1": (np.nan,)}}
     found = ranks(by_seed(values), ["hd95"], patients={"case000": "one", "case001": "one"})
     assert [only(found, trainer=name, structure="x").place for name in "AB"] == [1, 2]
+
+
+@pytest.mark.parametrize("lacking", ["A", "B", "both"])
+def test_the_interval_is_of_the_pairs_that_the_difference_is_of(lacking):
+    """A seed that failed in one of two folds of different difficulty is no difference between the trainers."""
+    generator = np.random.default_rng(0)
+    cases = []
+    for fold, level in enumerate((0.9, 0.5)):
+        values = {name: level + generator.normal(0, 0.005, (3, 20, 1)) for name in "AB"}
+        cases += [replace(case, fold=fold, case=f"{fold}{case.case}") for case in scores(values)]
+    gone = {"A": [("A", 1, 2)], "B": [("B", 1, 2)], "both": [("A", 1, 2), ("B", 0, 0)]}[lacking]
+    cases = [case for case in cases if (case.trainer, case.fold, case.seed) not in gone]
+    row = only(comparisons(cases, ["dice"], "A"), structure="x")
+    assert row.low < row.difference < row.high and row.high - row.low < 0.01 and not row.told_apart
