@@ -124,7 +124,9 @@ def test_one_killed_one_requeued_and_one_that_runs_out_of_time_all_come_to_their
     )  # again where it was out of time meanwhile
     # its place was with those that all others had to end for
     _until(lambda: _job_of(here, "evaluate")[1] in ("FAILED", "COMPLETED"), "the evaluation", here)
-    assert "no run could be measured" in (file.results / "slurm" / "evaluate.out").read_text()  # played predictions are no images
+    assert (
+        "no run could be measured" in (file.results / "slurm" / "evaluate.out").read_text()
+    )  # played predictions are no images
 
 
 @pytest.mark.slow
