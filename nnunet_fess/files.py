@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 from nnunet_fess.errors import UserError
 
 PARTIAL = ".part"
-
-
 _WRITERS = 32  # of one file at once, before another one's part has no name that can be taken over
+# What may stand in a part's place and is none: another user's file, a link, a folder, a pipe nobody reads.
+_TAKEN = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 
 def partial_of(path: Path) -> Path:
@@ -177,10 +177,6 @@ def _claimed(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 ours.unlink(missing_ok=True)
             raise
-
-
-# What may stand in a part's place and is none: another user's file, a link, a folder, a pipe nobody reads.
-_TAKEN = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 
 def _locked(path: Path, held: contextlib.ExitStack) -> bool:

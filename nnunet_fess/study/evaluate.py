@@ -134,12 +134,7 @@ def pair_up(predictions: Path, truth: Path) -> tuple[list[Pair], list[str]]:
         UserError: no such folder, nothing to read in it, a true file without prediction.
     """
     theirs, ours = segmentations(predictions), segmentations(truth)
-    missing = [case for case in ours if case not in theirs]
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(ours)} cases of {truth} have no prediction in {predictions}: {_some(missing)}. Leaving "
-            "them out would flatter the result; predict them, or move their true files away."
-        )
+    _refuse_fewer(theirs, ours, predictions, f" of {truth}", "; predict them, or move their true files away")
     extra = [case for case in theirs if case not in ours]
     warnings = [f"{len(extra)} predictions have no true file and are left out: {_some(extra)}"] if extra else []
     return [Pair(case, theirs[case], ours[case]) for case in ours], warnings
@@ -158,17 +153,23 @@ def pair_predictions(predictions: Path, truth: Path, expected: Collection[str] =
     """
     theirs, ours = segmentations(predictions), segmentations(truth)
     if expected:
-        if missing := sorted(set(expected) - theirs.keys()):
-            raise UserError(
-                f"{len(missing)} of {len(expected)} cases have no prediction in {predictions}: {_some(missing)}. Leaving them "
-                "out would flatter the result."
-            )
+        _refuse_fewer(theirs, sorted(expected), predictions)
         theirs = {case: path for case, path in theirs.items() if case in expected}
     if lacking := [case for case in theirs if case not in ours]:
         raise UserError(
             f"{len(lacking)} of {len(theirs)} predictions of {predictions} have no true file in {truth}: {_some(lacking)}."
         )
     return [Pair(case, theirs[case], ours[case]) for case in theirs]
+
+
+def _refuse_fewer(
+    theirs: Collection[str], expected: Collection[str], predictions: Path, where: str = "", advice: str = ""
+) -> None:
+    if missing := [case for case in expected if case not in theirs]:
+        raise UserError(
+            f"{len(missing)} of {len(expected)} cases{where} have no prediction in {predictions}: {_some(missing)}. Leaving "
+            f"them out would flatter the result{advice}."
+        )
 
 
 def evaluate(pairs: Sequence[Pair], question: Question, workers: int, title: str = "evaluate") -> Evaluated:

@@ -170,7 +170,7 @@ def readable_runs(results: Path) -> tuple[list[Run], list[str]]:
     Raises:
         UserError: there is no `runs.csv`, or it is damaged.
     """
-    runs, problems = list[Run](), list[str]()
+    runs, problems = dict[str, Run](), list[str]()
     known: dict[tuple[object, ...], str] = {}
     for _, row in _rows(results / RUNS, ["run"], "nnunet_fess study run FILE  writes it."):
         try:
@@ -182,11 +182,10 @@ def readable_runs(results: Path) -> tuple[list[Run], list[str]]:
                 what = (run.dataset, run.plans, run.trainer, run.seed, run.fold, run.size, run.repeat)
                 if (other := known.setdefault(what, run.id)) != run.id:
                     raise UserError(f"{folder_of(results, run.id) / RECORD} says that it is the same run as {other}. {_ANEW}")
-            if run.id not in {one.id for one in runs}:
-                runs.append(run)
+            runs[run.id] = run
         except UserError as error:
             problems.append(str(error))
-    return runs, problems
+    return list(runs.values()), problems
 
 
 def read_runs(results: Path) -> list[Run]:

@@ -362,8 +362,12 @@ def _nanmean(values: Values, axis: int | None = None) -> Values:
     """Mean of what is defined, NaN of nothing, without numpy's warning."""
     count = np.isfinite(values).sum(axis)
     total = np.where(np.isfinite(values), values, 0).sum(axis)
+    return _quotient(total, count)
+
+
+def _quotient(total: Values, weight: Values) -> Values:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(count > 0, total / count, np.nan))
+        return np.asarray(np.where(weight > 0, total / weight, np.nan))
 
 
 def _run_mean(values: Values) -> float:
@@ -390,6 +394,7 @@ class _Bootstrap:
         equal = np.full(len(everybody), 1 / len(everybody))
         self._drawn = np.random.default_rng(seed).multinomial(len(everybody), equal, _SAMPLES).astype(float)
         self._known: dict[tuple[str, str], Values] = {}
+        self._drawn_seeds: dict[str, dict[int | None, Values]] = {}
 
     def patient(self, case: str) -> str:
         """Whose case it is."""
@@ -416,8 +421,7 @@ class _Bootstrap:
                 counts = np.isfinite(values)
                 total += drawn @ np.where(counts, values, 0)
                 weight += drawn @ counts.astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(weight > 0, total / weight, np.nan))
+        return _quotient(total, weight)
 
     def differences(self, pairs: Sequence[_Pair], metric: str) -> Values:
         """The structures' differences in each of the samples, (samples, structures): of what the pairs say, and no more."""
@@ -431,11 +435,12 @@ class _Bootstrap:
             if not pair.apart:
                 continue
             drawn = self._patients_of(pair.apart)
-            counts = np.isfinite(np.stack([*pair.apart.values()]))
+            apart = np.stack([*pair.apart.values()])
+            counts = np.isfinite(apart)
             slot = pair.ours[0].slot
             if pair.of_one_seed:
                 drawn = drawn * self._times(slot, seeds[slot])[pair.ours[0].seed][:, None]
-                total += drawn @ np.where(counts, np.stack([*pair.apart.values()]), 0)
+                total += drawn @ np.where(counts, apart, 0)
             else:
                 for sign, runs in ((1, pair.ours), (-1, pair.theirs)):
                     times = self._times(slot, [run.seed for run in runs])
@@ -443,8 +448,7 @@ class _Bootstrap:
                         values = run.values[metric][[run.rows[case] for case in pair.apart]]
                         total += sign * times[run.seed][:, None] / len(runs) * (drawn @ np.where(counts, values, 0))
             weight += drawn @ counts.astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(weight > 0, total / weight, np.nan))
+        return _quotient(total, weight)
 
     def _patients_of(self, cases: Iterable[str]) -> Values:
         """How often each case's patient is drawn, (samples, cases)."""
@@ -452,10 +456,12 @@ class _Bootstrap:
 
     def _times(self, slot: Slot, seeds: Sequence[int | None]) -> dict[int | None, Values]:
         """How often each of a slot's seeds is drawn in each of the samples."""
-        seeds = sorted(seeds, key=str)
-        own = np.random.default_rng([self.seed, *repr((slot, seeds)).encode()])
-        drawn = own.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), _SAMPLES).astype(float)
-        return dict(zip(seeds, drawn.T, strict=True))
+        key = repr((slot, sorted(seeds, key=str)))
+        if key not in self._drawn_seeds:
+            own = np.random.default_rng([self.seed, *key.encode()])
+            drawn = own.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), _SAMPLES).astype(float)
+            self._drawn_seeds[key] = dict(zip(sorted(seeds, key=str), drawn.T, strict=True))
+        return self._drawn_seeds[key]
 
 
 # One trainer
