@@ -16,6 +16,7 @@ HOLDS: dict[str, str] = {
     "nnUNet_preprocessed": "preprocessed datasets",
     "nnUNet_results": "trained models",
 }
+_LONGEST_NAME = 255  # bytes, on every file system that matters
 QUOTES = "\"'“”„‘’«»"
 
 
@@ -118,6 +119,8 @@ def find_dataset(dataset: str | int, variable: Variable, given: str | Path | Non
     if not name.strip():
         raise UserError("the name of the dataset is empty. Give its number, its name, or the path of its folder.")
     pattern = f"Dataset{name.lstrip('0').zfill(3)}_*" if name.isascii() and name.isdecimal() else None
+    if pattern is None and ("\0" in name or any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(name).parts)):
+        raise UserError(f"dataset {name[:40]!r}…: no folder can have such a name. Give its number, name, or path.")
     if pattern is None and not name.startswith("Dataset"):
         path = resolved(name)
         if path.is_dir():

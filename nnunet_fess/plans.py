@@ -199,11 +199,16 @@ def read_plans(home: Path, name: str, dataset: str) -> dict[str, Any]:
         raise UserError(
             f"{path} does not exist. Run  nnUNetv2_plan_and_preprocess -d {dataset}  first. Plans there: {there or 'none'}."
         )
-    return _checked(path, read_json(path))
+    return read_plans_file(path)
 
 
-def _checked(path: Path, content: Any) -> dict[str, Any]:
-    """The content, if it is that of a plans file."""
+def read_plans_file(path: Path) -> dict[str, Any]:
+    """The content of a plans file, wherever it is.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    content = read_json(path)
     configurations = content.get("configurations") if isinstance(content, dict) else None
     if not isinstance(configurations, dict) or not configurations:
         raise UserError(f"{path} holds no plans of nnU-Net: there is no list of configurations in it.")
@@ -329,7 +334,7 @@ def _present(target: Path, source: dict[str, Any]) -> dict[str, Any] | None:
     if not taken:
         return None
     if taken[0].name == target.name and target.is_file():
-        content = _checked(target, read_json(target)) if _looks_ours(target) else None
+        content = read_plans_file(target) if _looks_ours(target) else None
         if content is not None and (_is_mark(content.get(MARK)) or _of_an_earlier_version(content, source)):
             return content
     raise UserError(f"{taken[0]} is there and was not made by this command. Choose another name with --output.")
@@ -400,7 +405,7 @@ def _refuse_to_change(
             continue
         for training in sorted((results / dataset).glob(f"*__{name}__{configuration}")):
             try:
-                used = resolve(_checked(training / "plans.json", read_json(training / "plans.json")), configuration)
+                used = resolve(read_plans_file(training / "plans.json"), configuration)
             except UserError:  # no plans of its own, or none that can be compared: those that are there count
                 used = resolve(present, configuration) if there and present else {}
             if used != new:

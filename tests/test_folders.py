@@ -158,3 +158,10 @@ def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path, monkeypatch
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
     with pytest.raises(UserError, match=r"dataset 3: .*\(nnUNet_raw\) cannot be read: permission denied"):
         find_dataset(3, "nnUNet_raw")
+
+
+@pytest.mark.parametrize("name", ["Dataset\0", "a\0b", "Dataset004_" + "a" * 300, "folder/" + "ä" * 200])
+def test_what_no_folder_can_be_called_is_told(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    with pytest.raises(UserError, match="no folder can have such a name"):
+        find_dataset(name, "nnUNet_raw")

@@ -18,7 +18,7 @@ from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.folders import expanded, folder, refuse_overlap
 from nnunet_fess.networks.catalogue import NETWORKS
-from nnunet_fess.plans import Wish, default_name, resolve
+from nnunet_fess.plans import Wish, default_name, read_plans_file, resolve
 from nnunet_fess.study.config import PatientTable, StudyFile, TestFolders
 from nnunet_fess.study.jobs import Job, Subset, jobs, subsets
 
@@ -91,10 +91,7 @@ class Data:
     @cached_property
     def plans(self) -> dict[str, Any]:
         """Its plans, read."""
-        found = files.read_json(self.plans_file)
-        if not isinstance(found, dict) or not isinstance(found.get("configurations"), dict):
-            raise UserError(f"{self.plans_file} holds no plans of nnU-Net.")
-        return found
+        return read_plans_file(self.plans_file)
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
@@ -102,10 +99,14 @@ class Data:
         return self._configuration(self.plans_file, self.plans)
 
     def _configuration(self, path: Path, plans: dict[str, Any]) -> dict[str, Any]:
+        name = self.file.study.configuration
         try:
-            return resolve(plans, self.file.study.configuration)
+            found = resolve(plans, name)
         except UserError as error:
             raise UserError(f"{self.file.at('configuration')}: {path}: {error}") from error
+        if "data_identifier" not in found:
+            raise UserError(f'{path} holds no plans of nnU-Net: configuration {name!r} has no "data_identifier".')
+        return found
 
     @cached_property
     def dataset_json(self) -> dict[str, Any]:
@@ -186,9 +187,9 @@ class Data:
 
     def _lacking(self, plans: str) -> list[str]:
         path = self.preprocessed / f"{plans}.json"
-        folder_name = str(self._configuration(path, files.read_json(path))["data_identifier"])
+        folder_name = str(self._configuration(path, read_plans_file(path))["data_identifier"])
         there = {path.stem for path in (self.preprocessed / folder_name).glob("*.pkl")}
-        labels = {path.name.removesuffix(self.ending) for path in self.truth.glob(f"*{self.ending}")}
+        labels = cases_in(self.truth, self.ending)
         needed = {
             case
             for number in self.fold_numbers().values()
@@ -315,7 +316,7 @@ class Data:
             case, _, channel = path.name.removesuffix(self.ending).rpartition("_")
             if channel.isdecimal():
                 found.setdefault(case, set()).add(int(channel))
-        labelled = {path.name.removesuffix(self.ending) for path in labels.glob(f"*{self.ending}")}
+        labelled = cases_in(labels, self.ending)
         short = sorted(case for case, numbers in found.items() if numbers != set(channels))
         if not found or short:
             what = f"{short[0]} has {len(found[short[0]])}" if short else "there is no image"
@@ -382,6 +383,11 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 def _sizes(paths: Iterable[Path]) -> Iterable[tuple[str, int]]:
     return ((path.name, path.stat().st_size) for path in paths)
+
+
+def cases_in(folder: Path, ending: str) -> set[str]:
+    """The cases of a folder with a file for each, such as labels; none of one that is not there."""
+    return {path.name.removesuffix(ending) for path in folder.glob(f"*{ending}")}
 
 
 def digest(content: Any) -> str:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from dataset_conversion.parallel import run as run_in_parallel
 from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
+from nnunet_fess.plans import read_plans_file
 from nnunet_fess.study import evaluate
 from nnunet_fess.study.config import StudyFile
 from nnunet_fess.study.members import Ensemble, ensembles
@@ -289,7 +290,7 @@ def _labels(run: Run) -> Any:
 def _description(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     """dataset.json and plans, as nnU-Net keeps them beside the models."""
     folder = run.model.parent
-    return files.read_json(folder / "dataset.json"), files.read_json(folder / "plans.json")
+    return files.read_json(folder / "dataset.json"), read_plans_file(folder / "plans.json")
 
 
 def _as_json(members: Sequence[Run], weights: Array) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nnunet_fess import files, machine
 from nnunet_fess.errors import UserError
 from nnunet_fess.study import ensembles, evaluate
 from nnunet_fess.study.config import StudyFile
-from nnunet_fess.study.data import digest, who_of
+from nnunet_fess.study.data import cases_in, digest, who_of
 from nnunet_fess.study.lock import LOCK
 from nnunet_fess.study.members import control_of
 from nnunet_fess.study.report import write_report
@@ -161,7 +161,7 @@ def _cases_of(run: Run) -> set[str] | None:
     try:
         if run.tested_on.get("test", "validation") != "validation":
             ending = files.read_json(run.dataset_json)["file_ending"]
-            return {path.name.removesuffix(ending) for path in run.truth.glob(f"*{ending}")} or None
+            return cases_in(run.truth, ending) or None
         cases = files.read_json(run.truth.parent / SPLITS)[run.nnunet_fold]["val"]
         return set(cases) if digest(sorted(cases)) == run.made_of.get("validation cases") else None
     except (UserError, OSError, LookupError, TypeError):

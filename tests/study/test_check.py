@@ -221,3 +221,12 @@ def test_how_long_it_takes_is_judged_by_what_is_finished(played):
     write_run(file.results, dataclasses.replace(other, status="failed"))
     (told,) = [line for line in check(file).fine if "training iterations" in line]
     assert told == "1 runs to do, 200 training iterations in all: about 10 min, judged by those that are finished"
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "is no table"), ({}, 'has no "data_identifier"')])
+def test_plans_with_a_configuration_of_nothing_are_told(played, content, message):
+    file = played.preprocessed / "nnUNetPlans.json"
+    plans = json.loads(file.read_text())
+    file.write_text(json.dumps({**plans, "configurations": {"3d_fullres": content}}))
+    with pytest.raises(UserError, match=rf"nnUNetPlans\.json holds no plans of nnU-Net: configuration '3d_fullres' {message}"):
+        report(played.file())
