@@ -22,6 +22,7 @@ LAST_PART = re.compile(r"(.+?)(?:[_\-. ]+|(?<=\d)(?=[A-Za-z]))([^_\-. ]+)$")
 FIRST_PART = re.compile(
     r"(?:ED|ES|pre|post|L|R|left|right|baseline|follow-?up|FU\d*|(?:t|v|tp|visit|ses|scan)-?\d+)[_\-. ]+(.+)$", re.IGNORECASE
 )
+SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(?=_)")  # BIDS
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,31 @@ def paired(ids: Collection[str]) -> tuple[str, ...]:
     """Cases that look like one patient's: an example, or none.
 
     Names that differ in their last part only are a patient's where that part takes few values and is not a running number:
-    ``hippocampus_001`` has no siblings of this kind, nor has ``siteA_001`` beside ``siteB_001``.
+    ``hippocampus_001`` has no siblings of this kind, nor has ``siteA_001`` beside ``siteB_001``. What all names end with, as
+    ``_T1w``, is no part of them; ``sub-``, as BIDS has it, is a patient.
     """
+    subjects: dict[str, list[str]] = defaultdict(list)
+    for id in sorted(ids):
+        if found := SUBJECT.match(id):
+            subjects[found[0]].append(id)
+    if several := [cases for cases in subjects.values() if len(cases) > 1]:
+        return tuple(several[0][:2])
+    tail = _common_tail(ids)
+    return tuple(name + tail for name in _paired({id.removesuffix(tail) for id in ids}))
+
+
+def _common_tail(ids: Collection[str]) -> str:
+    """The last parts that all names share, with the separators before them."""
+    tail = ""
+    while len(ids) > 1 and all(found := [LAST_PART.match(id.removesuffix(tail)) for id in ids]):
+        tails = {match.group()[match.end(1) :] for match in found if match}
+        if len(tails) > 1:
+            break
+        tail = tails.pop() + tail
+    return tail
+
+
+def _paired(ids: Collection[str]) -> tuple[str, ...]:
     stems, suffixes = _by_stem(ids)
     several = {stem: cases for stem, cases in stems.items() if len(cases) > 1}
     numbered = len(stems) > 2 and all(stem[-1].isdigit() for stem in several)
@@ -137,8 +161,11 @@ def refuse_paired(ids: Collection[str], name: str) -> None:
     example = paired(ids)
     if not example:
         return
-    found = LAST_PART.match(example[0])
-    pattern = re.sub(r"\d+", r"\\d+", re.escape(found[1])) if found else ""
+    stem = example[0]
+    while stem and not example[1].startswith(stem):
+        found = LAST_PART.match(stem)
+        stem = found[1] if found else ""
+    pattern = re.sub(r"\d+", r"\\d+", re.escape(stem))
     hint = f" such as --patient-regex '{pattern}'" if pattern and _fits(pattern, ids) else ""
     raise ConversionError(
         f"{name}: {' and '.join(example)} look like one patient's, who would be in training and validation at once. Say who is "
