@@ -7,6 +7,7 @@ part of a name is the patient only its owner knows.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -22,7 +23,7 @@ LAST_PART = re.compile(r"(.+?)(?:[_\-. ]+|(?<=\d)(?=[A-Za-z]))([^_\-. ]+)$")
 FIRST_PART = re.compile(
     r"(?:ED|ES|pre|post|L|R|left|right|baseline|follow-?up|FU\d*|(?:t|v|tp|visit|ses|scan)-?\d+)[_\-. ]+(.+)$", re.IGNORECASE
 )
-SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(?=_)")  # BIDS
+SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)_")  # BIDS
 
 
 @dataclass(frozen=True)
@@ -118,25 +119,24 @@ def paired(ids: Collection[str]) -> tuple[str, ...]:
     ``hippocampus_001`` has no siblings of this kind, nor has ``siteA_001`` beside ``siteB_001``. What all names end with, as
     ``_T1w``, is no part of them; ``sub-``, as BIDS has it, is a patient.
     """
-    subjects: dict[str, list[str]] = defaultdict(list)
-    for id in sorted(ids):
-        if found := SUBJECT.match(id):
-            subjects[found[0]].append(id)
-    if several := [cases for cases in subjects.values() if len(cases) > 1]:
-        return tuple(several[0][:2])
     tail = _common_tail(ids)
-    return tuple(name + tail for name in _paired({id.removesuffix(tail) for id in ids}))
+    return _sharing(SUBJECT, ids) or tuple(name + tail for name in _paired({id.removesuffix(tail) for id in ids}))
 
 
 def _common_tail(ids: Collection[str]) -> str:
-    """The last parts that all names share, with the separators before them."""
-    tail = ""
-    while len(ids) > 1 and all(found := [LAST_PART.match(id.removesuffix(tail)) for id in ids]):
-        tails = {match.group()[match.end(1) :] for match in found if match}
-        if len(tails) > 1:
-            break
-        tail = tails.pop() + tail
-    return tail
+    """What all names end with, from a separator on."""
+    shared = os.path.commonprefix([id[::-1] for id in ids])[::-1]  # noqa: RUF071 - the letters count, a separator is looked for below
+    found = re.search(r"[_\-. ].*", shared)
+    return found[0] if found else ""
+
+
+def _sharing(part: re.Pattern[str], ids: Collection[str]) -> tuple[str, ...]:
+    """Two names in which a pattern finds the same, or none."""
+    cases: dict[str, list[str]] = defaultdict(list)
+    for id in sorted(ids):
+        if found := part.match(id):
+            cases[found[1].lower()].append(id)
+    return next((tuple(found[:2]) for found in cases.values() if len(found) > 1), ())
 
 
 def _paired(ids: Collection[str]) -> tuple[str, ...]:
@@ -145,11 +145,7 @@ def _paired(ids: Collection[str]) -> tuple[str, ...]:
     numbered = len(stems) > 2 and all(stem[-1].isdigit() for stem in several)
     if several and len(stems) > 1 and (len(stems) > len(suffixes) or numbered):
         return tuple(sorted(min(several.values()))[:2])
-    rests: dict[str, list[str]] = defaultdict(list)
-    for id in sorted(ids):
-        if found := FIRST_PART.match(id):
-            rests[found[1].lower()].append(id)
-    return next((tuple(cases[:2]) for cases in rests.values() if len(cases) > 1), ())
+    return _sharing(FIRST_PART, ids)
 
 
 def refuse_paired(ids: Collection[str], name: str) -> None:

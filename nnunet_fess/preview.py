@@ -25,7 +25,7 @@ from nnunet_fess.losses import SpatialLoss
 from nnunet_fess.losses.target import Target, parse_target
 from nnunet_fess.pictures.colours import IGNORED, MARKED, distinct, paint
 from nnunet_fess.pictures.planes import Geometry, choose, counts, geometry_of_case
-from nnunet_fess.plans import read_plans_file
+from nnunet_fess.plans import read_plans
 from nnunet_fess.plugin import Host
 from nnunet_fess.trainers.naming import TrainerName, parse
 from nnunet_fess.trainers.registry import registry
@@ -100,9 +100,7 @@ def load(folder: Path, plans_name: str, configuration: str, name: str | None = N
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     plans_file = folder / f"{plans_name}.json"
-    if not plans_file.is_file():
-        raise UserError(f"{plans_file} does not exist. Run  nnUNetv2_plan_and_preprocess -d {folder.name}  first.")
-    plans = read_plans_file(plans_file)
+    plans = read_plans(folder, plans_name, folder.name)
     if configuration not in plans["configurations"]:
         raise UserError(
             f"{plans_file} has no configuration {configuration!r}; there are: {', '.join(plans['configurations'])}."
