@@ -23,7 +23,7 @@ LAST_PART = re.compile(r"(.+?)(?:[_\-. ]+|(?<=\d)(?=[A-Za-z]))([^_\-. ]+)$")
 FIRST_PART = re.compile(
     r"(?:ED|ES|pre|post|L|R|left|right|baseline|follow-?up|FU\d*|(?:t|v|tp|visit|ses|scan)-?\d+)[_\-. ]+(.+)$", re.IGNORECASE
 )
-SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)_")  # BIDS
+SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)_", re.IGNORECASE)  # BIDS
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,8 @@ def refuse_paired(ids: Collection[str], name: str) -> None:
     example = paired(ids)
     if not example:
         return
-    stem = example[0]
-    while stem and not example[1].startswith(stem):
-        found = LAST_PART.match(stem)
-        stem = found[1] if found else ""
-    pattern = re.sub(r"\d+", r"\\d+", re.escape(stem))
-    hint = f" such as --patient-regex '{pattern}'" if pattern and _fits(pattern, ids) else ""
+    pattern = _suggested(example, ids)
+    hint = f" such as --patient-regex '{pattern}'" if pattern else ""
     raise ConversionError(
         f"{name}: {' and '.join(example)} look like one patient's, who would be in training and validation at once. Say who is "
         f"whose, by --patients FILE.csv (columns case, patient and, if any, stratum) or --patient-regex{hint}; if each case is "
@@ -170,9 +166,17 @@ def refuse_paired(ids: Collection[str], name: str) -> None:
     )
 
 
-def _fits(pattern: str, ids: Collection[str]) -> bool:
-    """Whether a suggestion finds a patient in every name."""
-    return all(re.search(pattern, id) for id in ids)
+def _suggested(example: Sequence[str], ids: Collection[str]) -> str:
+    """The longest beginning of two names that is a pattern for all, with several patients and each of them whole; or none."""
+    stem, other = example
+    while found := LAST_PART.match(stem):
+        stem = found[1]
+        pattern = re.sub(r"\d+", r"\\d+", re.escape(stem))
+        matches = [re.search(pattern, id) for id in ids]
+        patients = {match[0] for match in matches if match}
+        if other.startswith(stem) and all(matches) and len(patients) > 1 and not paired(patients):
+            return pattern
+    return ""
 
 
 def _by_stem(ids: Collection[str]) -> tuple[dict[str, list[str]], set[str]]:
@@ -180,7 +184,7 @@ def _by_stem(ids: Collection[str]) -> tuple[dict[str, list[str]], set[str]]:
     suffixes = set()
     for id in ids:
         if found := LAST_PART.match(id):
-            stems[found[1]].append(id)
+            stems[found[1].lower()].append(id)
             suffixes.add(found[2])
     return stems, suffixes
 

@@ -104,7 +104,7 @@ class Data:
             found = resolve(plans, name)
         except UserError as error:
             raise UserError(f"{self.file.at('configuration')}: {path}: {error}") from error
-        if "data_identifier" not in found:
+        if not isinstance(found.get("data_identifier"), str):
             raise UserError(f'{path} holds no plans of nnU-Net: configuration {name!r} has no "data_identifier".')
         return found
 

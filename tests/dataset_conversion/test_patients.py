@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_conversion.errors import ConversionError
-from dataset_conversion.patients import Who, paired
+from dataset_conversion.patients import Who, paired, refuse_paired
 from dataset_conversion.splits import SPLITS, main
 
 HEARTS = [f"patient{n:03d}_{phase}" for n in range(1, 21) for phase in ("ED", "ES")]
@@ -26,6 +26,8 @@ HEARTS = [f"patient{n:03d}_{phase}" for n in range(1, 21) for phase in ("ED", "E
         [f"sub-{n:02d}_ses-{m:02d}_T1w" for n in range(12) for m in (1, 2)],
         [f"sub-{n:02d}_{rest}" for n in range(12) for rest in ("ses-1_T1w", "acq-fast_ses-2_T2w")[: 1 + n % 2]],
         [f"{n:03d}_{when}_T1_brain" for n in range(12) for when in ("pre", "post")],
+        [f"SUB-{n:02d}_ses-{m}_T1w" for n in range(2) for m in (1, 2)],
+        [f"{'Pp'[m]}{n:02d}_{phase}" for n in range(9) for m, phase in enumerate(("ED", "ES"))],
         [f"{n:03d}{side}" for n in range(9) for side in "LR"],
         [f"case{n}_{when}" for n in range(5) for when in ("pre", "post")],
         [f"ED_patient{n:03d}" for n in range(9)] + [f"ES_patient{n:03d}" for n in range(9)],
@@ -62,6 +64,37 @@ def test_names_of_patients_with_several_cases(ids: list[str]) -> None:
 )
 def test_names_of_patients_with_one_case(ids: list[str]) -> None:
     assert paired(ids) == ()
+
+
+@pytest.mark.parametrize(
+    ("ids", "patients"),
+    [
+        (HEARTS, 20),
+        ([f"sub-{n:02d}_ses-{m}_{kind}" for n in range(8) for m in (1, 2) for kind in ("T1w", "T2w")], 8),
+        ([f"sub-{n:02d}_ses-{m}_run-{k}_T1w" for n in range(8) for m in (1, 2) for k in (1, 2)], 8),
+        ([f"site{n % 2}_sub-{n:02d}_ses-{m}_run-{k}" for n in range(8) for m in (1, 2) for k in (1, 2)], 8),
+        ([f"P{n:03d}_visit{m}_scan{k}" for n in range(8) for m in (1, 2) for k in (1, 2)], 8),
+        ([f"{n:03d}{side}" for n in range(9) for side in "LR"], 9),
+    ],
+)
+def test_the_pattern_that_is_suggested_keeps_patients_whole(ids: list[str], patients: int) -> None:
+    with pytest.raises(ConversionError, match="such as --patient-regex") as told:
+        refuse_paired(ids, "Dataset")
+    pattern = str(told.value).partition("such as --patient-regex '")[2].partition("'")[0]
+    assert len(set(groups(Who(pattern=pattern), ids).values())) == patients
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [f"ses-{m}_sub-{n:03d}" for n in range(5) for m in (1, 2)],
+        [f"{name}_{phase}" for name in ("a", "ab", "abc") for phase in ("ED", "ES")],
+        [f"{name}_{phase}" for name in ("ann", "anna", "joann", "hann") for phase in ("ED", "ES")],
+    ],
+)
+def test_no_pattern_is_suggested_that_would_make_one_patient_of_all(ids: list[str]) -> None:
+    with pytest.raises(ConversionError, match=r"or --patient-regex; if each case"):
+        refuse_paired(ids, "Dataset")
 
 
 @given(st.sets(st.text("abL0189_-. ", min_size=1, max_size=9), max_size=30))

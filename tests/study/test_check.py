@@ -223,7 +223,10 @@ def test_how_long_it_takes_is_judged_by_what_is_finished(played):
     assert told == "1 runs to do, 200 training iterations in all: about 10 min, judged by those that are finished"
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "is no table"), ({}, 'has no "data_identifier"')])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is no table"), ({}, 'has no "data_identifier"'), ({"data_identifier": 5}, 'has no "data_identifier"')],
+)
 def test_plans_with_a_configuration_of_nothing_are_told(played, content, message):
     file = played.preprocessed / "nnUNetPlans.json"
     plans = json.loads(file.read_text())
